@@ -1,0 +1,1 @@
+"""What a model is: tensors, nodes and graphs, read from ONNX without touching its weights."""
