@@ -1,6 +1,7 @@
 """Numbers with units: text to SI base units and back. The only place that knows units.
 
 Base units inside the program are seconds, bytes, operations, hertz, joules and watts.
+Quantities counted in clock cycles ("4 OP/cycle") become SI with a clock: `parse_clocked`.
 Rates and counts scale by 1000 (kB, GB/s); memory capacity is printed by 1024 (KiB, MiB).
 GB and GiB are different units here, always.
 """
@@ -34,9 +35,33 @@ UNITS: dict[str, dict[str, float]] = {
     "count": _table("", _SI),
     "per_second": _table("/s", _SI),
     "fraction": {"": 1.0, "%": 0.01},
+    "rate_per_cycle": _table("OP/cycle", _SI),
+    "bandwidth_per_cycle": _table("B/cycle", _SI),
+    "cycles": {"cycles": 1.0, "cycle": 1.0, "kcycles": 1e3},
 }
 
+# dimension -> (the same thing counted in clock cycles, power of the clock that converts it)
+_CLOCKED = {"rate": ("rate_per_cycle", 1), "bandwidth": ("bandwidth_per_cycle", 1), "time": ("cycles", -1)}
+
+# no number with a unit is longer; the bound also keeps hostile text away from the regular expression
+_LONGEST = 100
+
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*?)?\s*$")
+
+
+def split(text: str) -> tuple[float, str]:
+    """The number and the unit of `text` as written: "102.4 GB/s" -> (102.4, "GB/s").
+
+    Raises ValueError when there is no number in front.
+    """
+    match = _NUMBER.match(text) if len(text) <= _LONGEST else None
+    if match is None:
+        raise ValueError(f"'{_shortened(text)}' is not a number")
+    return float(match[1]), match[2] or ""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def parse(text: str, dimension: str) -> float:
@@ -45,18 +70,57 @@ def parse(text: str, dimension: str) -> float:
     Raises ValueError with a message that names the accepted units; a unit is required
     except for counts and fractions.
     """
-    table = UNITS[dimension]
-    match = _NUMBER.match(text)
-    if match is None:
-        raise ValueError(f"'{text}' is not a number with a unit such as {_examples(dimension)}")
-    number, unit = float(match[1]), match[2] or ""
-    if unit not in table:
-        problem = f"unknown unit '{unit}'" if unit else "a unit is required"
-        raise ValueError(f"{problem} in '{text}': write {_examples(dimension)}")
-    value = number * table[unit]
+    try:
+        number, unit = split(text)
+    except ValueError as error:
+        raise ValueError(f"{error} with a unit such as {_examples(dimension)}") from None
+    factor = UNITS[dimension].get(unit)
+    if factor is None:
+        raise ValueError(f"{_unit_problem(unit, dimension)} in '{text}': write {_examples(dimension)}")
+    value = number * factor
     if not math.isfinite(value):
         raise ValueError(f"'{text}' is not a finite number")
     return value
+
+
+def parse_clocked(text: str, dimension: str, clock_hz: float | None) -> float:
+    """As `parse`, and a rate, bandwidth or time may be counted in cycles of a clock of `clock_hz`.
+
+    "4 OP/cycle" at 480 MHz is 4 · 480e6 OP/s; "4000 cycles" is 4000 / 480e6 s.
+    Raises ValueError as `parse` does, and when cycles are given without a clock.
+    """
+    per_cycle, power = _CLOCKED.get(dimension, ("", 0))
+    if not per_cycle or not _has_unit(text, per_cycle):
+        return parse(text, dimension)
+    if clock_hz is None:
+        raise ValueError(f"'{text}' is counted in cycles and no clock is given")
+    return parse(text, per_cycle) * clock_hz**power
+
+
+def _has_unit(text: str, dimension: str) -> bool:
+    try:
+        return split(text)[1] in UNITS[dimension]
+    except ValueError:
+        return False
+
+
+def scaled(text: str, factor: float) -> str:
+    """`text` with its number multiplied and its unit kept: ("25.6 GB/s", 2) -> "51.2 GB/s".
+
+    Raises ValueError when `text` has no number.
+    """
+    number, unit = split(text)
+    return f"{number * factor:.12g} {unit}".rstrip()
+
+
+def _unit_problem(unit: str, dimension: str) -> str:
+    if not unit:
+        return "a unit is required"
+    others = [name for name, table in UNITS.items() if unit in table]
+    if not others:
+        return f"unknown unit '{unit}'"
+    wanted = dimension.replace("_", " ")
+    return f"'{unit}' is a unit of {others[0].replace('_', ' ')}, not of {wanted},"
 
 
 def _examples(dimension: str) -> str:
@@ -73,6 +137,9 @@ def _examples(dimension: str) -> str:
         "count": "'4096' or '4k'",
         "per_second": "'60 /s'",
         "fraction": "'0.8' or '80 %'",
+        "rate_per_cycle": "'4 OP/cycle'",
+        "bandwidth_per_cycle": "'8 B/cycle'",
+        "cycles": "'4000 cycles'",
     }
     return shown[dimension]
 

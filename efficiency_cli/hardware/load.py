@@ -1,0 +1,280 @@
+"""Profiles from files: YAML to a tree, lookup by id, alias or path, globs, overrides.
+
+The only importer of yaml for hardware. Scalars stay text (YAML's own typing reads 010 as 8 and
+1.2e9 as text), anchors and tags are refused, size and depth are bounded: a file may be hostile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from efficiency_cli.errors import ProfileError, suggest
+from efficiency_cli.hardware import tree
+from efficiency_cli.hardware.build import build_profile
+from efficiency_cli.hardware.override import apply_overrides
+from efficiency_cli.hardware.profile import Profile
+from efficiency_cli.hardware.tree import Place
+
+try:
+    from yaml.cyaml import CParser as _Events
+except ImportError:  # PyYAML built without libyaml: slower, same events
+
+    class _Events(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):  # type: ignore[no-redef]
+        def __init__(self, text: str) -> None:
+            yaml.reader.Reader.__init__(self, text)
+            yaml.scanner.Scanner.__init__(self)
+            yaml.parser.Parser.__init__(self)
+
+
+# the largest shipped profile is 12 kB and 6 levels deep
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+
+
+class _Mistake(Exception):
+    """The one mistake after which nothing more can be read."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
+
+
+def load_profile(
+    name_or_path: str | Path, hw_dirs: Iterable[str | Path] = (), overrides: Sequence[str] = ()
+) -> Profile:
+    """The profile with this id or alias (case ignored) or in this .yaml file.
+
+    `hw_dirs` are searched before the shipped profiles. `overrides` are texts such as
+    "memory.dram.bandwidth=2x" (see `override.py`). Raises ProfileError with every mistake.
+    """
+    path = find_profile(str(name_or_path), hw_dirs)
+    root = read_tree(path)
+    apply_overrides(root, overrides)
+    profile, mistakes = build_profile(root, path.stem, str(path))
+    if profile is None:
+        raise _wrong_file(path, mistakes)
+    return profile
+
+
+def _wrong_file(path: Path, mistakes: Sequence[tuple[Place, str]]) -> ProfileError:
+    count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "a mistake"
+    return ProfileError(
+        f"profile '{path.stem}' has {count}",
+        where=[f"{place}: {message}" for place, message in mistakes],
+        hint="see a profile that is right: effcli hw show cortex-m7 -f yaml",
+    )
+
+
+def profiles(pattern: str = "*", hw_dirs: Iterable[str | Path] = ()) -> list[Profile]:
+    """Profiles matching a comma list of ids, aliases, paths, globs of ids, or `all`; in that order, once."""
+    dirs = tuple(hw_dirs)
+    found: dict[Path, Profile] = {}
+    for part in (p.strip() for p in pattern.split(",") if p.strip()):
+        for path in _matching(part, dirs):
+            if path not in found:
+                found[path] = load_profile(path, dirs)
+    return list(found.values())
+
+
+def _matching(part: str, dirs: tuple[str | Path, ...]) -> list[Path]:
+    wanted = "*" if part.lower() == "all" else part.lower()
+    if not any(sign in wanted for sign in "*?["):
+        return [find_profile(part, dirs)]
+    files = _files(dirs)
+    matching = [path for id_, path in files.items() if fnmatchcase(id_.lower(), wanted)]
+    if not matching:
+        raise ProfileError(f"no hardware matches '{part}'", hint="list them: effcli hw list")
+    return matching
+
+
+def profile_ids(hw_dirs: Iterable[str | Path] = ()) -> list[str]:
+    """Ids of all profiles, sorted."""
+    return list(_files(hw_dirs))
+
+
+@cache
+def shipped_dir() -> Path:
+    """Where the shipped profiles are: inside the wheel, or the repository's top-level folder."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "hardware_profiles"
+    return inside if inside.is_dir() else package.parent / "hardware_profiles"
+
+
+def _files(hw_dirs: Iterable[str | Path]) -> dict[str, Path]:
+    """Id -> file, sorted by id; a user's folder hides a shipped profile of the same id."""
+    found: dict[str, Path] = {}
+    for folder in (*map(Path, hw_dirs), shipped_dir()):
+        if not folder.is_dir():
+            raise ProfileError(f"hardware folder '{folder}' does not exist", hint="give another: --hw-dir DIR")
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def find_profile(name: str, hw_dirs: Iterable[str | Path] = ()) -> Path:
+    """The file of an id, alias or path. Raises ProfileError with a did-you-mean."""
+    if name.endswith((".yaml", ".yml")) or "/" in name or "\\" in name:
+        return Path(name)
+    files = _files(hw_dirs)
+    by_id = {id_.lower(): path for id_, path in files.items()}
+    if name.lower() in by_id:
+        return by_id[name.lower()]
+    by_alias, unread = _aliases(files.values())
+    if name.lower() in by_alias:
+        return by_alias[name.lower()]
+    close = suggest(name, [*by_id, *by_alias])
+    did_you_mean = f"did you mean '{close}'? " if close else ""
+    hint = f"{did_you_mean}list them: effcli hw list"
+    raise ProfileError(f"unknown hardware '{name}'", where=unread, hint=hint)
+
+
+def _aliases(files: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
+    """Alias -> file, and why some files could not be looked into."""
+    found: dict[str, Path] = {}
+    unread = []
+    for path in files:
+        try:
+            node = tree.find(read_tree(path), "aliases")
+        except ProfileError as error:
+            unread.append(f"not read: {error.where[0] if error.where else error.what}")
+            continue
+        for item in node.items if isinstance(node, tree.Sequence) else ():
+            if isinstance(item, tree.Scalar):
+                found.setdefault(item.text.lower(), path)
+    return found, unread
+
+
+def read_tree(path: Path) -> tree.Node:
+    """The YAML of a file with the place of everything. Raises ProfileError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ProfileError(f"cannot read profile '{path}': {reason}", hint="list them: effcli hw list") from error
+    return parse_tree(data, str(path))
+
+
+def parse_tree(data: bytes, file: str) -> tree.Node:
+    """YAML text -> tree. Raises ProfileError for whatever is not one plain YAML document."""
+    try:
+        return _Reader(file).read(data)
+    except _Mistake as mistake:
+        where, hint = f"{mistake.place}: {mistake.message}", "mend the file, then: effcli hw lint FILE"
+        raise ProfileError(f"profile '{Path(file).stem}' is not readable", where=where, hint=hint) from None
+
+
+class _Reader:
+    """Turns libyaml's events into a tree, without recursion: depth cannot overflow a stack."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def read(self, data: bytes) -> tree.Node:
+        text = self._text(data)
+        stack: list[_Open] = []
+        root: tree.Node | None = None
+        for event in self._events(text):
+            closed = self._step(event, stack)
+            if closed is None:
+                continue
+            if stack:
+                self._attach(stack[-1], closed)
+            elif root is None:
+                root = closed
+            else:
+                raise _Mistake(closed.place, "a profile is a single YAML document")
+        if root is None:
+            raise _Mistake(Place(self.file, 1, 1), "the file is empty")
+        return root
+
+    def _text(self, data: bytes) -> str:
+        if len(data) > MAX_BYTES:
+            raise _Mistake(Place(self.file, 1, 1), "the file is larger than 1 MiB")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            column = error.start - data.rfind(b"\n", 0, error.start)
+            raise _Mistake(Place(self.file, line, column), "the file is not UTF-8 text") from None
+
+    def _events(self, text: str) -> Iterator[yaml.Event]:
+        try:
+            parser = _Events(text)
+            while parser.check_event():
+                yield parser.get_event()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = self._place(mark) if mark else Place(self.file, 1, 1)
+            problem = " ".join(filter(None, (error.context, error.problem)))
+            raise _Mistake(place, f"not YAML: {problem}") from None
+        except yaml.reader.ReaderError as error:
+            raise _Mistake(self._offset_place(text, error.position), "a control character is not allowed") from None
+
+    def _place(self, mark: yaml.Mark) -> Place:
+        return Place(self.file, mark.line + 1, mark.column + 1)
+
+    def _offset_place(self, text: str, offset: int) -> Place:
+        before = text[:offset]
+        return Place(self.file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+
+    def _step(self, event: yaml.Event, stack: list[_Open]) -> tree.Node | None:
+        """Opens, or closes and returns, the node of one event."""
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self._refuse_extras(event)
+            return tree.Scalar(event.value, self._place(event.start_mark))
+        if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            self._refuse_extras(event)
+            self._open(event, stack)
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            return stack.pop().node
+        elif kind is yaml.AliasEvent:
+            raise _Mistake(self._place(event.start_mark), "aliases (*name) are not accepted")
+        return None
+
+    def _refuse_extras(self, event: yaml.Event) -> None:
+        if event.anchor is not None:
+            raise _Mistake(self._place(event.start_mark), "anchors (&name) are not accepted")
+        if event.tag is not None:
+            raise _Mistake(self._place(event.start_mark), "tags (!name) are not accepted")
+
+    def _open(self, event: yaml.Event, stack: list[_Open]) -> None:
+        place = self._place(event.start_mark)
+        if len(stack) >= MAX_DEPTH:
+            raise _Mistake(place, f"nested deeper than {MAX_DEPTH} levels")
+        if type(event) is yaml.MappingStartEvent:
+            stack.append(_Open(tree.Mapping(place, {}, [])))
+        else:
+            stack.append(_Open(tree.Sequence([], place)))
+
+    def _attach(self, parent: _Open, child: tree.Node) -> None:
+        node = parent.node
+        if isinstance(node, tree.Sequence):
+            node.items.append(child)
+        elif parent.key is None:
+            if not isinstance(child, tree.Scalar):
+                raise _Mistake(child.place, "a key must be plain text")
+            parent.key = child
+        else:
+            if parent.key.text in node.entries:
+                node.repeated.append(parent.key)
+            else:
+                node.entries[parent.key.text] = (parent.key, child)
+            parent.key = None
+
+
+class _Open:
+    """A mapping or sequence being filled, and the key that waits for its value."""
+
+    __slots__ = ("key", "node")
+
+    def __init__(self, node: tree.Mapping | tree.Sequence) -> None:
+        self.node = node
+        self.key: tree.Scalar | None = None

@@ -1,0 +1,314 @@
+"""A machine: compute peaks, memory levels, runtimes and energy, each number with where it is from.
+
+These dataclasses are the profile format: the annotations say what a YAML may hold, the properties
+give the numbers the time model needs, in SI base units. One MAC is two operations everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from typing import Annotated, Any
+
+from efficiency_cli.errors import ProfileError, did_you_mean
+from efficiency_cli.hardware.fields import Given, Key, KeyedBy, Measure, OneOf
+
+SCHEMA_VERSION = "1"
+
+# bits of the element types a machine may have a peak for, by family, narrow to wide
+INTEGER_BITS = {"int2": 2, "int4": 4, "int8": 8, "int16": 16, "int32": 32, "int64": 64}
+FLOAT_BITS = {
+    "float4e2m1": 4,
+    "float8e4m3fn": 8,
+    "float8e5m2": 8,
+    "float16": 16,
+    "bfloat16": 16,
+    # stored in 32 bits, multiplied with 19
+    "tfloat32": 19,
+    "float32": 32,
+    "float64": 64,
+}
+DTYPES = (*INTEGER_BITS, *FLOAT_BITS)
+# types of a model that compute as another type does
+SAME_PEAK = {
+    "uint2": "int2",
+    "uint4": "int4",
+    "uint8": "int8",
+    "uint16": "int16",
+    "uint32": "int32",
+    "uint64": "int64",
+    "bool": "int8",
+    "float8e4m3fnuz": "float8e4m3fn",
+    "float8e5m2fnuz": "float8e5m2",
+    "float8e8m0": "float8e5m2",
+    "complex64": "float32",
+    "complex128": "float64",
+}
+
+CLASSES = ("mcu", "cpu", "gpu", "npu")
+KINDS = ("datasheet", "measured", "derived", "calibrated")
+GRADES = ("datasheet", "calibrated", "measured")
+HOLDS = ("weights", "activations")
+# the operator classes of `graph.model.OpClass`, and `memory` for the fraction of the bandwidth
+EFFICIENCY_KEYS = (
+    "dense",
+    "depthwise",
+    "attention",
+    "recurrent",
+    "elementwise",
+    "pooling",
+    "normalization",
+    "softmax",
+    "movement",
+    "memory",
+)
+FUSIONS = (
+    "fold-batchnorm",
+    "bias",
+    "activation",
+    "add",
+    "pad",
+    "qdq",
+    "attention",
+    "layernorm",
+    "softmax",
+    "gelu",
+)
+# Factors on the expected time where a profile gives none. The software stacks published for one
+# board and one network differ by 4.3 times (165 to 704 ms: MLPerf Tiny, Cortex-M4 at 120 MHz).
+DEFAULT_INTERVAL = (0.5, 4.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number in SI base units, as written, and where it is from."""
+
+    value: float
+    text: str
+    source: str
+    kind: str
+    note: str = ""
+
+
+DType = Annotated[str, OneOf(DTYPES)]
+Rate = Annotated[Quantity, Measure("rate", positive=True)]
+Bandwidth = Annotated[Quantity, Measure("bandwidth", positive=True)]
+Capacity = Annotated[Quantity, Measure("bytes", positive=True)]
+Duration = Annotated[Quantity, Measure("time")]
+Fraction = Annotated[Quantity, Measure("fraction", most=1)]
+Efficiency = Annotated[Quantity, Measure("fraction", positive=True, most=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The peaks of one data type."""
+
+    matrix: Annotated[Rate, "multiply-accumulate work; dense, one MAC = 2 OP"]
+    vector: Annotated[Rate | None, "everything else, one primitive operation = 1 OP"] = None
+
+    def of(self, unit: str) -> Quantity | None:
+        return self.matrix if unit == "matrix" else self.vector
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLevel:
+    """One level of the memory, nearest first."""
+
+    name: Annotated[str, Given()]
+    bandwidth: Annotated[Bandwidth, "sustained by the machine as used"]
+    holds: Annotated[tuple[Annotated[str, OneOf(HOLDS)], ...], "what may live here while a network runs"]
+    size: Annotated[Capacity | None, "left out when there is no bound"] = None
+
+    @property
+    def size_bytes(self) -> float | None:
+        return self.size.value if self.size else None
+
+    @property
+    def bytes_per_s(self) -> float:
+        return self.bandwidth.value
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What starting things costs."""
+
+    kernel: Annotated[Duration | None, "each kernel"] = None
+    run: Annotated[Duration | None, "each inference"] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Factors on the expected time that bound 80 % of runs."""
+
+    lower: Annotated[Quantity, Measure("fraction", positive=True, most=1), "at most 1"]
+    upper: Annotated[Quantity, Measure("fraction", least=1), "at least 1"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a fit of this runtime rests on."""
+
+    measurements: Annotated[float, Measure("count", positive=True), "how many"]
+    models: Annotated[float, Measure("count", positive=True), "of how many networks"]
+    held_out_error: Annotated[float, Measure("fraction"), "mean error on families left out of the fit"]
+    source: Annotated[str, "which measurements"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A software stack on the machine: how much of the peaks it reaches and what it fuses."""
+
+    id: Annotated[str, Given()]
+    name: Annotated[str, "name and version"]
+    grade: Annotated[str, OneOf(GRADES), "how far to trust its times"]
+    overlap: Annotated[Fraction, "1: compute and data movement overlap perfectly; 0: they add up"]
+    dtype: Annotated[DType | None, "the type it is meant for"] = None
+    dispatch: Annotated[Dispatch, "fixed costs"] = Dispatch()
+    efficiency: Annotated[
+        Mapping[Annotated[str, OneOf(EFFICIENCY_KEYS)], Efficiency],
+        "fraction of the peak reached by each class of operator; a class left out reaches its peak",
+    ] = field(default_factory=dict)
+    fusion: Annotated[
+        tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"
+    ] = ()
+    interval: Annotated[Interval | None, "the 80 % interval around the expected time"] = None
+    calibration: Annotated[Calibration | None, "what the numbers were fitted to"] = None
+
+    @property
+    def kernel_s(self) -> float:
+        """Fixed time of each kernel in seconds."""
+        return self.dispatch.kernel.value if self.dispatch.kernel else 0.0
+
+    @property
+    def run_s(self) -> float:
+        """Fixed time of each inference in seconds."""
+        return self.dispatch.run.value if self.dispatch.run else 0.0
+
+    @property
+    def overlap_fraction(self) -> float:
+        return self.overlap.value
+
+    def efficiency_of(self, op_class: str) -> float:
+        """Fraction of the peak (of the bandwidth for "memory"), 1 where the profile says nothing."""
+        found = self.efficiency.get(op_class)
+        return found.value if found else 1.0
+
+    @property
+    def interval_factors(self) -> tuple[float, float]:
+        """Lower and upper factor on the expected time; DEFAULT_INTERVAL where none is given."""
+        if self.interval is None:
+            return DEFAULT_INTERVAL
+        return self.interval.lower.value, self.interval.upper.value
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """What computing and moving cost in energy; any part may be missing."""
+
+    active_power: Annotated[Annotated[Quantity, Measure("power")] | None, "while inferring"] = None
+    static_power: Annotated[Annotated[Quantity, Measure("power")] | None, "whatever it does"] = None
+    per_op: Annotated[
+        Mapping[DType, Annotated[Quantity, Measure("energy_per_op")]], "by data type; a MAC is 2 OP"
+    ] = field(default_factory=dict)
+    per_byte: Annotated[
+        Mapping[str, Annotated[Quantity, Measure("energy_per_byte")]], "by memory level"
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A machine. Its id is the file's stem."""
+
+    id: Annotated[str, Given()]
+    path: Annotated[str, Given()]
+    schema_version: Annotated[str, OneOf((SCHEMA_VERSION,)), "version of this format"]
+    name: Annotated[str, "core or chip, board and clock"]
+    machine_class: Annotated[str, Key("class"), OneOf(CLASSES), "what sort of machine"]
+    sources: Annotated[Mapping[str, str], "short key -> document, revision, page or table, address"]
+    compute: Annotated[Mapping[DType, Peaks], "dense peaks of the whole machine as used, by data type"]
+    memory: Annotated[tuple[MemoryLevel, ...], KeyedBy("name"), "levels, nearest to the arithmetic first"]
+    default_runtime: Annotated[str, Key("runtime"), "the one used when none is named"]
+    runtimes: Annotated[tuple[Runtime, ...], KeyedBy("id"), "software stacks by id"]
+    clock: Annotated[
+        Annotated[Quantity, Measure("frequency", positive=True)] | None,
+        "resolves OP/cycle, B/cycle and cycles",
+    ] = None
+    description: Annotated[str, "one line"] = ""
+    aliases: Annotated[tuple[str, ...], "other names it is found by"] = ()
+    energy: Annotated[Energy | None, "energy figures"] = None
+
+    def peak(self, dtype: str, unit: str = "matrix") -> tuple[float, str]:
+        """Operations per second of `unit` ("matrix" or "vector") and the type whose peak it is.
+
+        A type without a peak runs as the next wider one of its family, else the next narrower,
+        else as the nearest of the other family. A machine without vector peaks uses matrix ones.
+        """
+        for used in fallbacks(dtype):
+            peaks = self.compute.get(used)
+            found = peaks.of(unit) if peaks else None
+            if found is not None:
+                return found.value, used
+        return self.peak(dtype, "matrix")
+
+    def memory_level(self, name: str) -> MemoryLevel | None:
+        return next((level for level in self.memory if level.name == name), None)
+
+    def runtime(self, name: str | None = None) -> Runtime:
+        """The runtime called `name`, or the default one. Raises ProfileError for an unknown name."""
+        wanted = name or self.default_runtime
+        for runtime in self.runtimes:
+            if runtime.id.lower() == wanted.lower():
+                return runtime
+        known = [r.id for r in self.runtimes]
+        raise ProfileError(
+            f"{self.id} has no runtime '{wanted}'",
+            where=f"it has: {', '.join(known)}",
+            hint=did_you_mean(wanted, known) or f"see them: effcli hw show {self.id}",
+        )
+
+    def ridge_point(self, dtype: str, level: str = "") -> float:
+        """Matrix peak / bandwidth in OP/B: below it, work is bound by memory.
+
+        The level is the outermost (last) one unless named.
+        """
+        memory = self.memory_level(level) or self.memory[-1]
+        return self.peak(dtype)[0] / memory.bytes_per_s
+
+
+@cache
+def fallbacks(dtype: str) -> tuple[str, ...]:
+    """The types whose peak stands for `dtype`, best first (see `Profile.peak`)."""
+    dtype = SAME_PEAK.get(dtype, dtype)
+    own, other = (INTEGER_BITS, FLOAT_BITS) if dtype in INTEGER_BITS else (FLOAT_BITS, INTEGER_BITS)
+    # an unknown type is treated as float32, the type machines are first described for
+    bits = own.get(dtype, FLOAT_BITS["float32"])
+    order = [t for t in own if t == dtype] + _nearest(own, bits + 1) + _nearest(other, bits)
+    return tuple(dict.fromkeys(order))
+
+
+def _nearest(family: Mapping[str, int], bits: int) -> list[str]:
+    wide = [t for t, b in family.items() if b >= bits]
+    return wide + [t for t in reversed(family) if t not in wide]
+
+
+def numbers(part: Any, path: str = "") -> Iterator[tuple[str, Quantity]]:
+    """Every number of a profile (or of a part of one) with its dotted path: its provenance."""
+    if isinstance(part, Quantity):
+        yield path, part
+        return
+    for key, value in _parts(part):
+        yield from numbers(value, f"{path}.{key}" if path else key)
+
+
+def _parts(part: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(part, Mapping):
+        yield from part.items()
+    elif isinstance(part, tuple):
+        yield from ((_name(i), i) for i in part if is_dataclass(i))
+    elif is_dataclass(part):
+        yield from ((declared.name, getattr(part, declared.name)) for declared in fields(part))
+
+
+def _name(item: Any) -> str:
+    return str(item.name if isinstance(item, MemoryLevel) else item.id)
