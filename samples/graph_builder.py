@@ -117,7 +117,7 @@ def module_path(name: str) -> str:
 
 def _values(tensor: TensorProto, fill: float | None) -> np.ndarray[Any, Any]:
     """Uniform values whose variance is 1/fan-in, so that activations neither die out nor overflow."""
-    storage = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    storage: np.dtype[Any] = helper.tensor_dtype_to_np_dtype(tensor.data_type)
     if fill is not None:
         return np.full(tensor.dims, fill, dtype=storage)
     random = np.random.default_rng(zlib.crc32(tensor.name.encode()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from graph_builder import Builder, module_path
+from graph_builder import Builder, Dims, module_path
 from onnx import TensorProto
 
 MASKED = float(np.finfo(np.float32).min)  # what a masked score becomes before the softmax
@@ -142,9 +142,10 @@ def decoder_kv(b: Builder) -> None:
     ids = b.input("input_ids", ["batch", "sequence"], TensorProto.INT64)
     mask = b.input("attention_mask", ["batch", "total_sequence_length"], TensorProto.INT64)
     positions = b.input("position_ids", ["batch", "sequence"], TensorProto.INT64)
-    cache = ["batch", LLAMA_HEADS, "past_sequence_length", LLAMA_HEAD]
+    past: Dims = ["batch", LLAMA_HEADS, "past_sequence_length", LLAMA_HEAD]
+    total: Dims = ["batch", LLAMA_HEADS, "total_sequence_length", LLAMA_HEAD]
     pasts = [
-        tuple(b.input(f"past_key_values.{layer}.{part}", cache) for part in ("key", "value"))
+        tuple(b.input(f"past_key_values.{layer}.{part}", past) for part in ("key", "value"))
         for layer in range(LLAMA_LAYERS)
     ]
     x = _embedding(b, "model.embed_tokens", LLAMA_WORDS, LLAMA_WIDTH, ids)
@@ -157,10 +158,9 @@ def decoder_kv(b: Builder) -> None:
     x = _rms_norm(b, x, "model.norm")
     logits = _linear(b, x, "lm_head", LLAMA_WIDTH, LLAMA_WORDS, bias=False)
     b.output("logits", logits, ["batch", "sequence", LLAMA_WORDS])
-    cache[2] = "total_sequence_length"
     for layer, present in enumerate(presents):
         for part, value in zip(("key", "value"), present, strict=True):
-            b.output(f"present.{layer}.{part}", value, cache)
+            b.output(f"present.{layer}.{part}", value, total)
 
 
 def _causal_mask(b: Builder, ids: str, mask: str, past_key: str) -> str:
