@@ -118,10 +118,11 @@ def module_path(name: str) -> str:
 def _values(tensor: TensorProto, fill: float | None) -> np.ndarray[Any, Any]:
     """Uniform values whose variance is 1/fan-in, so that activations neither die out nor overflow."""
     storage: np.dtype[Any] = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    shape = tuple(int(size) for size in tensor.dims)
     if fill is not None:
-        return np.full(tensor.dims, fill, dtype=storage)
+        return np.full(shape, fill, dtype=storage)
     random = np.random.default_rng(zlib.crc32(tensor.name.encode()))
     if np.issubdtype(storage, np.integer):
-        return random.integers(-127, 128, size=tensor.dims, dtype=storage)
-    edge = math.sqrt(3 / math.prod(tensor.dims[1:]))
-    return random.uniform(-edge, edge, size=tensor.dims).astype(storage)
+        return random.integers(-127, 128, size=shape, dtype=storage)
+    edge = math.sqrt(3 / math.prod(shape[1:]))
+    return random.uniform(-edge, edge, size=shape).astype(storage)
