@@ -8,6 +8,7 @@ and attributes alone. An operator without a rule counts as memory traffic and is
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from functools import cache
 from typing import TypeVar
 
 from efficiency_cli.errors import EffcliError
-from efficiency_cli.graph.model import Attribute, DType, Graph, Node, OpClass, Tensor
+from efficiency_cli.graph.model import Attribute, DType, Graph, Node, OpClass, Shape, Tensor
 
 MICROSOFT = "com.microsoft"
 
@@ -65,6 +66,10 @@ class Op:
         """Operand number `slot`, None where it is omitted."""
         return self.inputs[slot] if slot < len(self.inputs) else None
 
+    def has(self, slot: int) -> bool:
+        """Whether operand `slot` is there."""
+        return self.get(slot) is not None
+
     def input(self, slot: int = 0) -> Tensor:
         """Operand number `slot`; raises CostError when the node lacks it."""
         tensor = self.get(slot)
@@ -78,11 +83,23 @@ class Op:
             raise CostError(f"output {slot} is missing")
         return tensor
 
+    def shape(self, slot: int = 0) -> Shape:
+        """The static shape of operand `slot`; raises UnknownShapeError where there is none."""
+        return _static(self.input(slot))
+
+    def out_shape(self, slot: int = 0) -> Shape:
+        """The static shape of output `slot`; raises UnknownShapeError where there is none."""
+        return _static(self.output(slot))
+
+    def elements(self, slot: int = 0) -> int:
+        """Elements of output `slot`; raises UnknownShapeError."""
+        return math.prod(self.out_shape(slot))
+
     def attr(self, name: str, default: _A) -> _A:
         """A scalar attribute, `default` when it is absent or of another type."""
         value = self.node.attributes.get(name, default)
         if isinstance(default, float) and isinstance(value, int):
-            return float(value)
+            return type(default)(value)
         return value if isinstance(value, type(default)) else default
 
     def ints(self, name: str) -> tuple[int, ...]:
@@ -144,6 +161,16 @@ class CostError(EffcliError):
     """A node that its operator's rule cannot count: wrong operands, ranks or sizes."""
 
 
+class UnknownShapeError(CostError):
+    """A rule needs a shape that could not be known; `work_of` counts traffic alone and notes it."""
+
+
+def _static(tensor: Tensor) -> Shape:
+    if tensor.shape is None:
+        raise UnknownShapeError(f"shape unknown: '{tensor.name}'")
+    return tensor.shape
+
+
 Rule = Callable[[Op], Work]
 _RULES: dict[tuple[str, str], Rule] = {}
 
@@ -181,6 +208,8 @@ def work_of(node: Node, graph: Graph) -> Work:
         return unmodelled(op)
     try:
         return rule(op)
+    except UnknownShapeError as error:
+        return op.work(op_class=OpClass.MOVEMENT, note=error.what)
     except CostError as error:
         raise CostError(f"node '{node.name}' ({node.key}): {error.what}", hint=error.hint) from error
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
