@@ -113,6 +113,14 @@ def scaled(text: str, factor: float) -> str:
     return f"{number * factor:.12g} {unit}".rstrip()
 
 
+def has_binary_prefix(text: str) -> bool:
+    """Is `text` in KiB, MiB …, not in kB, MB …? False where it has no number."""
+    try:
+        return split(text)[1].startswith(tuple(_BINARY))
+    except ValueError:
+        return False
+
+
 def _unit_problem(unit: str, dimension: str) -> str:
     if not unit:
         return "a unit is required"

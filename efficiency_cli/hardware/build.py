@@ -18,7 +18,7 @@ from efficiency_cli.hardware.profile import KINDS, Profile, Quantity
 from efficiency_cli.hardware.tree import Mapping, Node, Place, Scalar, Sequence, find, keys
 
 # ids end in file names, dotted paths and options
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}")
 # a source that is one word is meant as a key of `sources`
 _KEY_LIKE = re.compile(r"[\w.-]+")
 _NUMBER_KEYS = ("value", "source", "kind", "note")
@@ -164,7 +164,7 @@ def _key(checker: Checker, written: Scalar, allowed: Text | OneOf, path: str) ->
         if written.text not in allowed.values:
             checker.wrong(written, _unknown(f"unknown key in {path}:", written.text, allowed.values))
             return False
-    elif not _ID.fullmatch(written.text):
+    elif not ID.fullmatch(written.text):
         shown = _clipped(written.text)
         checker.wrong(written, f"'{shown}' is not a name in {path}: use letters, digits, '-', '_' and '+'")
         return False
@@ -254,7 +254,8 @@ def _runtime_dtypes(checker: Checker, root: Node) -> None:
     for name in keys(runtimes):
         node = find(runtimes, name, "dtype")
         if isinstance(node, Scalar) and node.text and known and node.text not in known:
-            checker.wrong(node, _unknown(f"runtimes.{name}.dtype: no entry under compute for", node.text, known))
+            what = f"runtimes.{name}.dtype: no entry under compute for"
+            checker.wrong(node, _unknown(what, node.text, known))
 
 
 def _levels(checker: Checker, root: Node) -> None:

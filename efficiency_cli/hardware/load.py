@@ -10,25 +10,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from efficiency_cli.errors import ProfileError, suggest
+from efficiency_cli.errors import EffcliError, ProfileError, UsageError, suggest
 from efficiency_cli.hardware import tree
 from efficiency_cli.hardware.build import build_profile
 from efficiency_cli.hardware.override import apply_overrides
 from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.hardware.tree import Place
 
-try:
-    from yaml.cyaml import CParser as _Events
-except ImportError:  # PyYAML built without libyaml: slower, same events
 
-    class _Events(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):  # type: ignore[no-redef]
-        def __init__(self, text: str) -> None:
-            yaml.reader.Reader.__init__(self, text)
-            yaml.scanner.Scanner.__init__(self)
-            yaml.parser.Parser.__init__(self)
+def _events_of(text: str) -> Any:
+    """PyYAML's event parser: libyaml's, or the same events more slowly where it was built without."""
+    try:
+        from yaml import _yaml
+    except ImportError:
+        return _PythonEvents(text)
+    return _yaml.CParser(text)
+
+
+class _PythonEvents(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
+    def __init__(self, text: str) -> None:
+        yaml.reader.Reader.__init__(self, text)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
 
 
 # the largest shipped profile is 12 kB and 6 levels deep
@@ -36,11 +43,13 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 
 
-class _Mistake(Exception):
-    """The one mistake after which nothing more can be read."""
+class UnreadableProfileError(ProfileError):
+    """One mistake after which nothing more of a file can be read."""
 
     def __init__(self, place: Place, message: str) -> None:
-        super().__init__(message)
+        name = Path(place.file).stem
+        hint = "mend the file, then: effcli hw lint FILE"
+        super().__init__(f"profile '{name}' cannot be read", where=f"{place}: {message}", hint=hint)
         self.place = place
         self.message = message
 
@@ -62,13 +71,14 @@ def load_profile(
     return profile
 
 
-def _wrong_file(path: Path, mistakes: Sequence[tuple[Place, str]]) -> ProfileError:
+def _wrong_file(path: Path, mistakes: Sequence[tuple[Place, str]]) -> EffcliError:
+    where = [f"{place}: {message}" for place, message in mistakes]
     count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "a mistake"
-    return ProfileError(
-        f"profile '{path.stem}' has {count}",
-        where=[f"{place}: {message}" for place, message in mistakes],
-        hint="see a profile that is right: effcli hw show cortex-m7 -f yaml",
-    )
+    if all(place.line == 0 for place, _ in mistakes):
+        what = f"{count} in what --set makes of '{path.stem}'"
+        return UsageError(what, where=where, hint="as in: --set clock=600MHz")
+    hint = "see the format: effcli schema profile"
+    return ProfileError(f"profile '{path.stem}' has {count}", where=where, hint=hint)
 
 
 def profiles(pattern: str = "*", hw_dirs: Iterable[str | Path] = ()) -> list[Profile]:
@@ -111,7 +121,8 @@ def _files(hw_dirs: Iterable[str | Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in (*map(Path, hw_dirs), shipped_dir()):
         if not folder.is_dir():
-            raise ProfileError(f"hardware folder '{folder}' does not exist", hint="give another: --hw-dir DIR")
+            what = f"hardware folder '{folder}' does not exist"
+            raise ProfileError(what, hint="give another: --hw-dir DIR")
         for path in sorted(folder.glob("*.yaml")):
             found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
@@ -157,17 +168,14 @@ def read_tree(path: Path) -> tree.Node:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ProfileError(f"cannot read profile '{path}': {reason}", hint="list them: effcli hw list") from error
+        hint = "list the profiles there are: effcli hw list"
+        raise ProfileError(f"cannot read profile '{path}': {reason}", hint=hint) from error
     return parse_tree(data, str(path))
 
 
 def parse_tree(data: bytes, file: str) -> tree.Node:
-    """YAML text -> tree. Raises ProfileError for whatever is not one plain YAML document."""
-    try:
-        return _Reader(file).read(data)
-    except _Mistake as mistake:
-        where, hint = f"{mistake.place}: {mistake.message}", "mend the file, then: effcli hw lint FILE"
-        raise ProfileError(f"profile '{Path(file).stem}' is not readable", where=where, hint=hint) from None
+    """YAML text -> tree. Raises UnreadableProfileError for whatever is not one plain YAML document."""
+    return _Reader(file).read(data)
 
 
 class _Reader:
@@ -189,42 +197,43 @@ class _Reader:
             elif root is None:
                 root = closed
             else:
-                raise _Mistake(closed.place, "a profile is a single YAML document")
+                raise UnreadableProfileError(closed.place, "a profile is a single YAML document")
         if root is None:
-            raise _Mistake(Place(self.file, 1, 1), "the file is empty")
+            raise UnreadableProfileError(Place(self.file, 1, 1), "the file is empty")
         return root
 
     def _text(self, data: bytes) -> str:
         if len(data) > MAX_BYTES:
-            raise _Mistake(Place(self.file, 1, 1), "the file is larger than 1 MiB")
+            raise UnreadableProfileError(Place(self.file, 1, 1), "the file is larger than 1 MiB")
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             column = error.start - data.rfind(b"\n", 0, error.start)
-            raise _Mistake(Place(self.file, line, column), "the file is not UTF-8 text") from None
+            raise UnreadableProfileError(Place(self.file, line, column), "the file is not UTF-8 text") from None
 
-    def _events(self, text: str) -> Iterator[yaml.Event]:
+    def _events(self, text: str) -> Iterator[Any]:
         try:
-            parser = _Events(text)
+            parser = _events_of(text)
             while parser.check_event():
                 yield parser.get_event()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = self._place(mark) if mark else Place(self.file, 1, 1)
             problem = " ".join(filter(None, (error.context, error.problem)))
-            raise _Mistake(place, f"not YAML: {problem}") from None
+            raise UnreadableProfileError(place, f"not YAML: {problem}") from None
         except yaml.reader.ReaderError as error:
-            raise _Mistake(self._offset_place(text, error.position), "a control character is not allowed") from None
+            place = self._offset_place(text, error.position)
+            raise UnreadableProfileError(place, "a control character is not allowed") from None
 
-    def _place(self, mark: yaml.Mark) -> Place:
+    def _place(self, mark: Any) -> Place:
         return Place(self.file, mark.line + 1, mark.column + 1)
 
     def _offset_place(self, text: str, offset: int) -> Place:
         before = text[:offset]
         return Place(self.file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
-    def _step(self, event: yaml.Event, stack: list[_Open]) -> tree.Node | None:
+    def _step(self, event: Any, stack: list[_Open]) -> tree.Node | None:
         """Opens, or closes and returns, the node of one event."""
         kind = type(event)
         if kind is yaml.ScalarEvent:
@@ -236,19 +245,19 @@ class _Reader:
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             return stack.pop().node
         elif kind is yaml.AliasEvent:
-            raise _Mistake(self._place(event.start_mark), "aliases (*name) are not accepted")
+            raise UnreadableProfileError(self._place(event.start_mark), "aliases (*name) are not accepted")
         return None
 
-    def _refuse_extras(self, event: yaml.Event) -> None:
+    def _refuse_extras(self, event: Any) -> None:
         if event.anchor is not None:
-            raise _Mistake(self._place(event.start_mark), "anchors (&name) are not accepted")
+            raise UnreadableProfileError(self._place(event.start_mark), "anchors (&name) are not accepted")
         if event.tag is not None:
-            raise _Mistake(self._place(event.start_mark), "tags (!name) are not accepted")
+            raise UnreadableProfileError(self._place(event.start_mark), "tags (!name) are not accepted")
 
-    def _open(self, event: yaml.Event, stack: list[_Open]) -> None:
+    def _open(self, event: Any, stack: list[_Open]) -> None:
         place = self._place(event.start_mark)
         if len(stack) >= MAX_DEPTH:
-            raise _Mistake(place, f"nested deeper than {MAX_DEPTH} levels")
+            raise UnreadableProfileError(place, f"nested deeper than {MAX_DEPTH} levels")
         if type(event) is yaml.MappingStartEvent:
             stack.append(_Open(tree.Mapping(place, {}, [])))
         else:
@@ -260,7 +269,7 @@ class _Reader:
             node.items.append(child)
         elif parent.key is None:
             if not isinstance(child, tree.Scalar):
-                raise _Mistake(child.place, "a key must be plain text")
+                raise UnreadableProfileError(child.place, "a key must be plain text")
             parent.key = child
         else:
             if parent.key.text in node.entries:

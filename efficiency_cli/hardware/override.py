@@ -20,6 +20,9 @@ from efficiency_cli.hardware.tree import Mapping, Node, Place, Scalar, find, key
 _TIMES = re.compile(r"\s*([0-9][0-9.]{0,20}(?:e[+-]?[0-9]{1,3})?)\s*[x×]\s*")
 
 
+_ROOT: Shape = Record(Profile)
+
+
 def apply_overrides(root: Node, overrides: Sequence[str]) -> None:
     """Changes `root` by each "KEY=VALUE"; raises UsageError for a key or value that cannot be."""
     for text in overrides:
@@ -41,7 +44,7 @@ def _paths(root: Mapping, path: list[str]) -> list[list[str]]:
 
 def _set(root: Mapping, path: list[str], value: str, text: str) -> None:
     place = Place(f"--set {text}")
-    node, shape = root, Shape_of_profile
+    node, shape = root, _ROOT
     for depth, key in enumerate(path):
         shape = _below(node, shape, key, path[:depth], text)
         if depth == len(path) - 1:
@@ -54,9 +57,6 @@ def _set(root: Mapping, path: list[str], value: str, text: str) -> None:
             raise _no_number(path[: depth + 1], text)
         node = child
     _put(node, path, shape, value, text)
-
-
-Shape_of_profile: Shape = Record(Profile)
 
 
 def _below(node: Mapping, shape: Shape, key: str, path: list[str], text: str) -> Shape:
@@ -79,7 +79,8 @@ def _below(node: Mapping, shape: Shape, key: str, path: list[str], text: str) ->
 
 
 def _no_number(path: list[str], text: str) -> UsageError:
-    return UsageError(f"'{'.'.join(path)}' has nothing below it in --set '{text}'", hint="see the keys: effcli hw show ID")
+    what = f"'{'.'.join(path)}' has nothing below it in --set '{text}'"
+    return UsageError(what, hint="see the keys: effcli hw show ID")
 
 
 def _put(node: Mapping, path: list[str], shape: Shape, value: str, text: str) -> None:
@@ -111,7 +112,8 @@ def _multiplied(old: Node | None, value: str, text: str) -> str:
         return value
     was = find(old, "value")
     if not isinstance(was, Scalar):
-        raise UsageError(f"--set '{text}' multiplies a number the profile does not have", hint="give a value with its unit")
+        what = f"--set '{text}' multiplies a number the profile does not have"
+        raise UsageError(what, hint="give a value with its unit")
     try:
         return quantity.scaled(was.text, float(times[1]))
     except ValueError as error:

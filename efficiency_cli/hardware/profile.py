@@ -289,7 +289,7 @@ def fallbacks(dtype: str) -> tuple[str, ...]:
 
 def _nearest(family: Mapping[str, int], bits: int) -> list[str]:
     wide = [t for t, b in family.items() if b >= bits]
-    return wide + [t for t in reversed(family) if t not in wide]
+    return wide + [t for t in reversed(list(family)) if t not in wide]
 
 
 def numbers(part: Any, path: str = "") -> Iterator[tuple[str, Quantity]]:

@@ -1,0 +1,75 @@
+"""The profile format as JSON Schema, for editors and other programs: `effcli schema profile`.
+
+Derived from the annotations of `profile.py`, as loading is; nothing is said here a second time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from efficiency_cli.hardware.fields import ListOf, MapOf, Number, OneOf, Record, Shape, Text, fields_of
+from efficiency_cli.hardware.profile import KINDS, Profile
+from efficiency_cli.quantity import UNITS
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def profile_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a profile file.
+
+    It cannot say everything that loading checks: units against dimensions, references between
+    keys, and that a number lies in its range stay with `effcli hw lint`.
+    """
+    return {"$schema": _DIALECT, "title": "effcli hardware profile", **_schema(Record(Profile))}
+
+
+def _schema(shape: Shape) -> dict[str, Any]:
+    match shape:
+        case Text():
+            return {"type": "string", "minLength": 1}
+        case OneOf(values):
+            return _choice(values)
+        case Number():
+            return _number(shape)
+        case ListOf(item):
+            return {"type": "array", "items": _schema(item)}
+        case MapOf(key, item):
+            names = {"propertyNames": _schema(key)} if isinstance(key, OneOf) else {}
+            return {"type": "object", "minProperties": 1, **names, "additionalProperties": _schema(item)}
+        case Record(cls):
+            return _record(cls)
+
+
+def _choice(values: tuple[str, ...]) -> dict[str, Any]:
+    # `schema_version: 1` is an integer to a YAML-aware editor and text to the loader
+    numbers = [int(v) for v in values if v.isdecimal()]
+    return {"enum": [*values, *numbers]}
+
+
+def _number(shape: Number) -> dict[str, Any]:
+    units = [u for u in UNITS[shape.measure.dimension] if u]
+    told = f"a number with a unit: {', '.join(units)}" if units else "a number"
+    value = {"type": ["string", "number"], "description": told}
+    if shape.bare:
+        return value
+    text = {"type": "string", "minLength": 1}
+    return {
+        "type": "object",
+        "properties": {"value": value, "source": text, "kind": {"enum": list(KINDS)}, "note": text},
+        "required": ["value", "source", "kind"],
+        "additionalProperties": False,
+    }
+
+
+def _record(cls: type) -> dict[str, Any]:
+    known = fields_of(cls)
+    properties = {
+        key: _schema(described.shape) | ({"description": described.doc} if described.doc else {})
+        for key, described in known.items()
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [key for key, described in known.items() if described.required],
+        "additionalProperties": False,
+    }
