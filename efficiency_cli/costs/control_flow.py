@@ -1,0 +1,91 @@
+"""How often the bodies of If, Loop, Scan and SequenceMap run.
+
+The nodes themselves compute nothing; their bodies' nodes do. If counts one branch: the one a constant
+condition selects, else the one asked for, else the costliest. A Loop without a known trip count counts
+once and makes the result a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from efficiency_cli.costs import Op, Work, cost
+from efficiency_cli.graph.model import Graph, Node, OpClass
+
+# a `while` in disguise: PyTorch writes INT64_MAX where it means "until the condition fails"
+MAX_TRIPS = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user decided about control flow: `branch` then | else | max, `trips` by node name."""
+
+    branch: str = "max"
+    trips: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A subgraph that runs `repeat` times; `note` says what was assumed."""
+
+    label: str
+    graph: Graph
+    repeat: int
+    note: str = ""
+
+
+@cost("If", "Loop", "Scan", "SequenceMap")
+def control_flow(op: Op) -> Work:
+    """0 operations and 0 bytes: what the bodies do is counted there."""
+    return Work(0, 0, OpClass.MOVEMENT, None, {}, {}, view=True)
+
+
+def bodies_of(node: Node, graph: Graph, choices: Choices, weigh: Callable[[Graph], int]) -> list[Body]:
+    """The bodies of `node` that run; `weigh` gives a branch's cost for the choice of the costliest."""
+    if node.op == "If":
+        return _branches(node, graph, choices, weigh)
+    body = node.graphs.get("body")
+    if body is None:
+        return [Body(name, inner, 1) for name, inner in node.graphs.items()]
+    repeat, note = _trips(node, graph, choices)
+    return [Body("body", body, repeat, note)]
+
+
+def _branches(node: Node, graph: Graph, choices: Choices, weigh: Callable[[Graph], int]) -> list[Body]:
+    condition = graph.tensors.get(node.inputs[0]) if node.inputs else None
+    if condition is not None and condition.value:
+        name = "then_branch" if condition.value[0] else "else_branch"
+        return [Body(name, node.graphs[name], 1)]
+    if choices.branch in ("then", "else"):
+        name = f"{choices.branch}_branch"
+        return [Body(name, node.graphs[name], 1, f"'{node.name}': the {choices.branch} branch, as asked")]
+    name = max(node.graphs, key=lambda n: (weigh(node.graphs[n]), n == "then_branch"))
+    short = name.removesuffix("_branch")
+    return [Body(name, node.graphs[name], 1, f"'{node.name}' (If): its costliest branch, {short}, counts")]
+
+
+def _trips(node: Node, graph: Graph, choices: Choices) -> tuple[int, str]:
+    if node.name in choices.trips:
+        return choices.trips[node.name], ""
+    if node.op == "Loop":
+        count = graph.tensors.get(node.inputs[0]) if node.inputs else None
+        if count is not None and count.value and 0 <= count.value[0] <= MAX_TRIPS:
+            return int(count.value[0]), ""
+        return 1, f"'{node.name}' (Loop): trip count unknown, 1 counted: a lower bound"
+    length = _scanned_length(node, graph) if node.op == "Scan" else None
+    if length is not None:
+        return length, ""
+    return 1, f"'{node.name}' ({node.op}): number of elements unknown, 1 counted: a lower bound"
+
+
+def _scanned_length(node: Node, graph: Graph) -> int | None:
+    count = node.attributes.get("num_scan_inputs")
+    if not isinstance(count, int) or not 0 < count <= len(node.inputs):
+        return None
+    axes = node.attributes.get("scan_input_axes", (0,))
+    axis = int(axes[0]) if isinstance(axes, tuple) and axes else 0
+    scanned = graph.tensors.get(node.inputs[len(node.inputs) - count])
+    if scanned is None or not scanned.shape or not -len(scanned.shape) <= axis < len(scanned.shape):
+        return None
+    return scanned.shape[axis]

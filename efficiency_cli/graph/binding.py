@@ -1,0 +1,194 @@
+"""Gives every dimension of a model's inputs a number, or says which ones lack one.
+
+Works on plain data (names and declared dims), not on protobuf. `shapes.py` applies the result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from efficiency_cli.errors import MissingDimension, ModelError, UsageError, did_you_mean
+
+# a dimension as declared: a number, a symbol, or None where there is neither
+Declared = int | str | None
+
+# a tensor with more elements than this cannot be addressed
+MAX_ELEMENTS = 2**63 - 1
+# what the command in the error message suggests for a dimension that must be given
+EXAMPLE_SIZE = 128
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for: `dims` by symbol or 'INPUT[AXIS]', whole `shapes`, a `batch`."""
+
+    dims: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Binding:
+    """`shapes` by input; `symbols` by name; what was assumed; and which `dims` keys were not used yet."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    symbols: Mapping[str, int]
+    assumptions: tuple[str, ...]
+    unused: Mapping[str, int]
+
+
+def bind(inputs: Mapping[str, Sequence[Declared] | None], request: Request, path: str) -> Binding:
+    """Resolve every declared dimension of `inputs` (None: no declared shape at all).
+
+    A symbolic first axis that nobody set is 1 and noted as an assumption. Raises UsageError for a
+    shape of an input that does not exist, MissingDimension for any other dimension without a value,
+    ModelError for negative or absurd dimensions.
+    """
+    _check_names(inputs, request)
+    binder = _Binder(request)
+    declared = {name: binder.replaced(name, dims) for name, dims in inputs.items()}
+    # one pass to learn the symbols that a --shape or --batch fixes, one to use them
+    binder.learn(declared, inputs)
+    shapes = {name: binder.resolve(name, dims) for name, dims in declared.items()}
+    if binder.missing:
+        raise _missing(binder.missing, path)
+    for name, shape in shapes.items():
+        _check_size(name, shape)
+    unused = {k: v for k, v in request.dims.items() if k not in binder.used}
+    return Binding(shapes, binder.symbols, tuple(binder.assumptions), unused)
+
+
+class _Binder:
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.symbols: dict[str, int] = {}
+        self.used: set[str] = set()
+        self.assumptions: list[str] = []
+        self.missing: dict[str, str] = {}  # key for --dim -> how it is shown
+
+    def replaced(self, name: str, dims: Sequence[Declared] | None) -> Sequence[Declared] | None:
+        """The declared dims with --shape, --batch and INPUT[AXIS]=N put in."""
+        given = self.request.shapes.get(name)
+        if given is not None:
+            if dims is not None and len(dims) != len(given):
+                raise UsageError(
+                    f"--shape gives '{name}' {len(given)} axes, the model declares {len(dims)}",
+                    hint=f"write --shape {name}={'x'.join(str(d or 'N') for d in dims)}",
+                )
+            return [int(d) for d in given]
+        if dims is None:
+            return None
+        result = list(dims)
+        if self.request.batch is not None and result:
+            result[0] = self.request.batch
+        for axis in range(len(result)):
+            key = f"{name}[{axis}]"
+            if key in self.request.dims:
+                self.used.add(key)
+                result[axis] = self.request.dims[key]
+        return result
+
+    def learn(
+        self,
+        declared: Mapping[str, Sequence[Declared] | None],
+        original: Mapping[str, Sequence[Declared] | None],
+    ) -> None:
+        for name, dims in original.items():
+            for before, now in zip(dims or (), declared[name] or (), strict=False):
+                if isinstance(before, str) and before:
+                    if before in self.request.dims:
+                        self.used.add(before)
+                        self.symbols[before] = self.request.dims[before]
+                    elif isinstance(now, int):
+                        self.symbols.setdefault(before, now)
+
+    def resolve(self, name: str, dims: Sequence[Declared] | None) -> tuple[int, ...]:
+        if dims is None:
+            self.missing[f"{name}[…]"] = f"input '{name}' declares no shape"
+            return ()
+        return tuple(self._dim(name, axis, d) for axis, d in enumerate(dims))
+
+    def _dim(self, name: str, axis: int, dim: Declared) -> int:
+        if isinstance(dim, int):
+            if dim < 0:
+                raise ModelError(
+                    f"input '{name}' has the negative dimension {dim}",
+                    where=f"axis {axis}",
+                    hint=f"set it: --dim '{name}[{axis}]=N', or export the model again",
+                )
+            return dim
+        if dim and dim in self.symbols:
+            return self.symbols[dim]
+        key = dim or f"{name}[{axis}]"
+        if axis == 0:
+            note = f"dimension '{key}' is symbolic, 1 assumed; set it with --dim {key}=N"
+            if note not in self.assumptions:
+                self.assumptions.append(note)
+            if dim:
+                self.symbols[dim] = 1
+            return 1
+        if key not in self.missing:
+            label = f"dimension '{dim}'" if dim else "an unnamed dimension"
+            self.missing[key] = f"{label} of input '{name}' (axis {axis})"
+        return 1
+
+
+def _check_names(inputs: Mapping[str, Sequence[Declared] | None], request: Request) -> None:
+    for name in request.shapes:
+        if name not in inputs:
+            known = ", ".join(inputs) or "none"
+            raise UsageError(
+                f"the model has no input '{name}'",
+                where=f"inputs: {known}",
+                hint=did_you_mean(name, inputs) or "name one of the inputs above in --shape",
+            )
+    values = [*request.dims.items(), *((n, d) for n, s in request.shapes.items() for d in s)]
+    if request.batch is not None:
+        values.append(("batch", request.batch))
+    for name, value in values:
+        if value < 0:
+            raise UsageError(f"the size {value} of '{name}' is negative", hint="give a size of 0 or more")
+
+
+def _missing(missing: Mapping[str, str], path: str) -> MissingDimension:
+    flags = []
+    for key in missing:
+        if key.endswith("[…]"):
+            flags.append(f"--shape {_quoted(key[:-3] + '=1x' + str(EXAMPLE_SIZE))}")
+        else:
+            flags.append(f"--dim {_quoted(f'{key}={EXAMPLE_SIZE}')}")
+    many = "dimensions need" if len(missing) > 1 else "a dimension needs"
+    return MissingDimension(
+        f"{many} a value before this model can be counted",
+        where=tuple(missing.values()),
+        hint=f"effcli analyze {_quoted(path)} {' '.join(flags)}",
+    )
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(r"[\w./=:@%+,-]+", text) else "'" + text.replace("'", "'\\''") + "'"
+
+
+def _check_size(name: str, shape: Sequence[int]) -> None:
+    elements = 1
+    for dim in shape:
+        elements *= dim
+        if elements > MAX_ELEMENTS:
+            raise ModelError(
+                f"input '{name}' has more elements than can be addressed",
+                where=f"shape {'x'.join(map(str, shape))}",
+                hint="check the declared shape, or set a smaller one with --shape",
+            )
+
+
+def reject_unused(unused: Mapping[str, int], known: Sequence[str]) -> None:
+    """Raise UsageError when a --dim names nothing in the model."""
+    for name in unused:
+        where = f"dimensions: {', '.join(known)}" if known else "the model has no symbolic dimension"
+        raise UsageError(
+            f"the model has no dimension '{name}'",
+            where=where,
+            hint=did_you_mean(name, known) or "use a name above, or INPUT[AXIS]=N for an unnamed one",
+        )

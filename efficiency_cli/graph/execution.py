@@ -1,0 +1,247 @@
+"""What of a graph runs, and in which type: constants, views, folded BatchNormalization, fused Q/DQ.
+
+This is part of the counting convention (method.md §2) and the same for every machine. Which nodes a
+runtime then launches together is the business of `fusion.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from efficiency_cli.graph.constants import is_folded
+from efficiency_cli.graph.model import DType, Graph, Node, Tensor
+
+VIEW = "a view"
+VIEWS = frozenset("Reshape Squeeze Unsqueeze Flatten Identity Dropout".split())
+# operators with integer kernels whose result need not be quantised again at once
+_MAC_OPS = frozenset("Conv ConvTranspose Gemm MatMul Einsum FusedConv FusedMatMul FusedGemm".split())
+# operators that the usual quantised kernels cover when a QuantizeLinear follows
+_OTHER_QUANTIZED = frozenset(
+    """Add Sub Mul Div Concat Relu LeakyRelu Clip Sigmoid HardSigmoid HardSwish Tanh Softmax PRelu Elu AveragePool
+    MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax ReduceMin Resize Upsample Pad Slice Split Transpose
+    Gather Expand Tile DepthToSpace SpaceToDepth Where Max Min Gelu LayerNormalization""".split()
+)
+# operators that run inside the integer kernel they follow
+_EPILOGUES = frozenset("Relu LeakyRelu Clip Sigmoid HardSigmoid HardSwish Tanh Add Mul PRelu Gelu".split())
+_QUANTIZE = frozenset({"QuantizeLinear"})
+_DEQUANTIZE = frozenset({"DequantizeLinear"})
+_NORMALIZED = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm"})
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How one graph runs.
+
+    `absorbed`  node index -> why it costs nothing of its own
+    `alias`     tensor -> the tensor that really crosses memory in its place
+    `beside`    tensor -> scales and zero points read along with it
+    `dtype`     node index -> the type it computes in, where that differs from its operands'
+    """
+
+    absorbed: Mapping[int, str]
+    alias: Mapping[str, str]
+    beside: Mapping[str, tuple[str, ...]]
+    dtype: Mapping[int, DType]
+
+    def resolve(self, name: str) -> str:
+        """The tensor that stands in memory for `name`: through views, fused Q/DQ and folded BatchNormalization."""
+        while (other := self.alias.get(name)) is not None:
+            name = other
+        return name
+
+
+def execution_of(graph: Graph) -> Execution:
+    """Decide what runs in `graph` (not in its bodies)."""
+    return _Planner(graph).plan()
+
+
+@dataclass
+class _Planner:
+    graph: Graph
+    absorbed: dict[int, str] = field(default_factory=dict)
+    alias: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    dtype: dict[int, DType] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.users = Counter(i for node in self.graph.nodes for i in set(node.inputs) if i)
+        self.users.update(self.graph.outputs)
+        for node in self.graph.nodes:
+            for body in node.graphs.values():
+                self.users.update(body.captured)
+        self.maker = {o: k for k, node in enumerate(self.graph.nodes) for o in node.outputs if o}
+        self.readers: dict[str, list[int]] = {}
+        for k, node in enumerate(self.graph.nodes):
+            for name in set(node.inputs):
+                self.readers.setdefault(name, []).append(k)
+
+    def plan(self) -> Execution:
+        for k, node in enumerate(self.graph.nodes):
+            if is_folded(node, self.graph):
+                self._fold_constant(k, node)
+            elif node.domain == "" and node.op in VIEWS and node.inputs[:1] != ("",) and node.inputs:
+                self.absorbed[k] = VIEW
+                self.alias[node.outputs[0]] = node.inputs[0]
+            elif node.op == "BatchNormalization":
+                self._fold_batch_norm(k, node)
+        if any(node.op == "DequantizeLinear" for node in self.graph.nodes):
+            self._fuse_quantization()
+        return Execution(self.absorbed, self.alias, self.beside, self.dtype)
+
+    def _fold_constant(self, k: int, node: Node) -> None:
+        self.absorbed[k] = "constant"
+        if node.op == "DequantizeLinear" and node.inputs and node.outputs:
+            # the narrow weight is what is stored and read
+            self.alias[node.outputs[0]] = node.inputs[0]
+            self.beside[node.inputs[0]] = tuple(i for i in node.inputs[1:] if i)
+        elif node.domain == "" and (node.op in VIEWS or node.op == "Transpose") and node.inputs:
+            self.alias[node.outputs[0]] = node.inputs[0]
+
+    def _fold_batch_norm(self, k: int, node: Node) -> None:
+        """Into a convolution or Gemm with constant weights that feeds nothing else."""
+        source = node.inputs[0] if node.inputs else ""
+        before = self.maker.get(source)
+        if before is None or self.users[source] != 1 or len([o for o in node.outputs if o]) != 1:
+            return
+        producer = self.graph.nodes[before]
+        if producer.op not in _NORMALIZED or before in self.absorbed:
+            return
+        constants = [*producer.inputs[1:2], *node.inputs[1:]]
+        if all(self.graph.tensors[i].is_constant for i in constants if i):
+            self.absorbed[k] = f"folded into {producer.name}"
+            self.alias[source] = node.outputs[0]
+
+    # --- Q/DQ ------------------------------------------------------------------------------
+
+    def _fuse_quantization(self) -> None:
+        for k, node in enumerate(self.graph.nodes):
+            if k not in self.absorbed and node.op not in _QUANTIZE | _DEQUANTIZE:
+                dtype = self._quantized_type(k, node)
+                if dtype is not None:
+                    self.dtype[k] = dtype
+        for k, node in enumerate(self.graph.nodes):
+            if k in self.absorbed or not node.inputs:
+                continue
+            if node.op in _DEQUANTIZE and self._all_readers_quantized(node.outputs[0]):
+                self.absorbed[k] = "dequantisation inside the integer kernels that follow"
+                self.alias[node.outputs[0]] = node.inputs[0]
+                self.beside.setdefault(node.inputs[0], ())
+            elif node.op in _QUANTIZE and self._made_by_quantized(node.inputs[0]):
+                self.absorbed[k] = "quantisation inside the integer kernel before"
+                self._redirect(node.inputs[0], node.outputs[0])
+            elif node.op in _QUANTIZE and (start := self._requantized_view(node.inputs[0])) is not None:
+                self.absorbed[k] = "a view between dequantisation and quantisation"
+                self.alias[node.outputs[0]] = start
+
+    def _redirect(self, name: str, target: str) -> None:
+        """What is written for `name`, and for what it is a view of, is `target`."""
+        source = self._through_views(name)
+        while name != source:
+            previous = self.graph.nodes[self.maker[name]].inputs[0]
+            self.alias[name] = target
+            name = previous
+        self.alias[source] = target
+
+    def _through_views(self, name: str) -> str:
+        while (k := self.maker.get(name)) is not None and self.absorbed.get(k) == VIEW:
+            name = self.graph.nodes[k].inputs[0]
+        return name
+
+    def _behind_views(self, name: str) -> list[int]:
+        """The nodes that read `name`, looking through views and BatchNormalization that folded away."""
+        result: list[int] = []
+        stack = [name]
+        while stack:
+            current = stack.pop()
+            for k in self.readers.get(current, ()):
+                node = self.graph.nodes[k]
+                if self.absorbed.get(k) == VIEW and node.inputs[0] == current:
+                    stack.append(node.outputs[0])
+                else:
+                    result.append(k)
+            if current in self.graph.outputs:
+                result.append(-1)
+        return result
+
+    def _all_readers_quantized(self, name: str) -> bool:
+        readers = self._behind_views(name)
+        return bool(readers) and all(
+            k in self.dtype or (k >= 0 and self.graph.nodes[k].op in _QUANTIZE) for k in readers
+        )
+
+    def _made_by_quantized(self, name: str) -> bool:
+        source = self._through_views(name)
+        chain = name
+        while chain != source:  # every view on the way has this one reader
+            if self.users[chain] != 1:
+                return False
+            chain = self.graph.nodes[self.maker[chain]].inputs[0]
+        return self._runner(source) in self.dtype and self.users[source] == 1
+
+    def _requantized_view(self, name: str) -> str | None:
+        """For DQ – view – Q: the integer tensor that both ends are the same bytes of."""
+        source = self._through_views(name)
+        k = self.maker.get(source)
+        if source == name or k is None or self.graph.nodes[k].op not in _DEQUANTIZE:
+            return None
+        return self.graph.nodes[k].inputs[0]
+
+    def _runner(self, name: str) -> int | None:
+        """The node that makes `name`, looking through BatchNormalization that folded away."""
+        k = self.maker.get(name)
+        if k is not None and self.absorbed.get(k, "").startswith("folded into"):
+            return self.maker.get(self.graph.nodes[k].inputs[0])
+        return k
+
+    def _quantized_type(self, k: int, node: Node) -> DType | None:
+        """The integer type the node runs in, or None when it stays in floating point."""
+        if node.domain not in ("", "com.microsoft") or node.graphs:
+            return None
+        mac = node.op in _MAC_OPS
+        if not mac and node.op not in _OTHER_QUANTIZED:
+            return None
+        types: list[DType] = []
+        chained = False
+        for name in node.inputs:
+            tensor = self.graph.tensors.get(name)
+            if tensor is None or not name or tensor.dtype is None or not tensor.dtype.is_float:
+                continue
+            source = self._through_views(name)
+            before = self._runner(source)
+            if before is not None and self.graph.nodes[before].op in _DEQUANTIZE:
+                stored = self.graph.tensors[self.graph.nodes[before].inputs[0]]
+                if stored.dtype is None:
+                    return None
+                if stored.dtype.is_narrow_integer:
+                    types.append(stored.dtype)
+            elif before in self.dtype and node.op in _EPILOGUES and self.users[source] == 1:
+                types.append(self.dtype[before])
+                chained = True
+            elif tensor.is_constant and (node.op in _EPILOGUES or tensor.numel <= 1):
+                continue  # Clip bounds, an Add's constant: part of the kernel
+            else:
+                return None
+        if not types:
+            return None
+        if not mac and not chained and not self._feeds_quantize(node):
+            return None
+        widest = max(types, key=lambda d: d.bits)
+        return compute_type(widest)
+
+    def _feeds_quantize(self, node: Node) -> bool:
+        readers = [k for o in node.outputs if o for k in self._behind_views(o)]
+        return bool(readers) and all(k >= 0 and self.graph.nodes[k].op in _QUANTIZE for k in readers)
+
+
+def compute_type(dtype: DType) -> DType:
+    """The signed name of an integer type: machines have one rate for both signs."""
+    return DType(dtype.value.removeprefix("u")) if dtype.is_integer else dtype
+
+
+def narrow_bytes(tensor: Tensor, bytes_of: Tensor, touched: int) -> int:
+    """`touched` bytes of `bytes_of`, when `tensor` of another type stands in its place."""
+    if tensor.dtype is None or bytes_of.dtype is None or not bytes_of.dtype.bits:
+        return touched
+    return -(-touched * tensor.dtype.bits // bytes_of.dtype.bits)

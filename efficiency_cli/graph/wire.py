@@ -1,0 +1,178 @@
+"""Drops tensor payloads from a serialised ModelProto without decoding it.
+
+A scan over the protobuf wire format: messages are entered only where they are large enough to
+hide a payload, everything else is passed on byte for byte. What is left is small and goes to
+onnx's own parser. This module knows field numbers, not what they mean.
+
+Field numbers: onnx.proto of onnx 1.23 (they never change, by protobuf's rules).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Buffer = bytes | memoryview
+Chunks = list[Buffer]
+
+# payloads up to this many bytes stay: shape inference reads them (method.md §3: "a few KB")
+KEEP_BYTES = 2048
+# a structure larger than this is not a network but an attack or a mistake
+MAX_KEPT_BYTES = 256 * 2**20
+# scanning is bounded too: a 40,000-node network has about 0.2 M fields outside its small messages
+MAX_FIELDS = 4_000_000
+# protobuf itself refuses messages nested deeper than 100
+MAX_DEPTH = 100
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# TensorProto.data_location = EXTERNAL: "the values are elsewhere", which a dropped payload is
+_EXTERNAL_MARK = bytes([14 << 3 | _VARINT, 1])
+
+
+class WireError(ValueError):
+    """The bytes are not a complete protobuf message. `offset` is where that shows."""
+
+    def __init__(self, what: str, offset: int) -> None:
+        super().__init__(what)
+        self.offset = offset
+
+
+@dataclass(frozen=True)
+class _Message:
+    """How to treat a message's large fields: enter them, drop them, or (by default) keep them."""
+
+    enter: Mapping[int, _Message] = field(default_factory=dict)
+    drop: frozenset[int] = frozenset()
+    mark: bytes = b""  # appended when a field was dropped
+    verbatim_from: frozenset[int] = frozenset()  # unpacked lists: the rest is kept as it is
+
+
+def _onnx_messages() -> _Message:
+    # raw_data 9, packed float 4, int32 5, int64 7, double 10, uint64 11; string_data 6 and
+    # unpacked lists come one element a field, and are left to the parser
+    tensor = _Message(
+        drop=frozenset({4, 5, 7, 9, 10, 11, 12}),
+        mark=_EXTERNAL_MARK,
+        verbatim_from=frozenset({4, 5, 6, 7, 10, 11}),
+    )
+    sparse = _Message(enter={1: tensor, 2: tensor})
+    node_fields: dict[int, _Message] = {}
+    node = _Message(enter=node_fields, drop=frozenset({6}))
+    graph = _Message(enter={1: node, 5: tensor, 15: sparse}, drop=frozenset({10}))
+    node_fields[5] = _Message(
+        enter={5: tensor, 6: graph, 10: tensor, 11: graph, 22: sparse, 23: sparse},
+        drop=frozenset({4, 13}),  # a long string (a compiled blob) and the doc string
+        verbatim_from=frozenset({7, 8, 9}),
+    )
+    function = _Message(enter={7: node, 11: node_fields[5]}, drop=frozenset({8}))
+    return _Message(enter={7: graph, 25: function}, drop=frozenset({6, 20}))
+
+
+_MODEL = _onnx_messages()
+
+
+def strip_payloads(buffer: Buffer) -> bytes:
+    """The serialised model without tensor payloads over KEEP_BYTES.
+
+    A tensor whose payload was dropped says data_location = EXTERNAL. Raises WireError where the
+    bytes end early, claim impossible lengths or nest too deeply.
+    """
+    view = memoryview(buffer)
+    chunks = _Scan(view).strip(0, len(view), _MODEL, 0)
+    kept = sum(map(len, chunks))
+    if kept > MAX_KEPT_BYTES:
+        raise WireError(f"the graph without its weights is {kept >> 20} MiB, more than is sensible", 0)
+    return b"".join(chunks)
+
+
+def _varint(view: memoryview, pos: int, end: int) -> tuple[int, int]:
+    result = shift = 0
+    while pos < end and shift < 70:
+        byte = view[pos]
+        pos += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, pos
+        shift += 7
+    raise WireError("the file ends inside a number" if pos >= end else "a number is malformed", pos)
+
+
+def _skip_scalar(view: memoryview, pos: int, end: int, wire_type: int) -> int:
+    if wire_type == _VARINT:
+        return _varint(view, pos, end)[1]
+    size = {_FIXED64: 8, _FIXED32: 4}.get(wire_type)
+    if size is None:
+        raise WireError("this is not a protobuf message", pos)
+    if pos + size > end:
+        raise WireError("the file ends inside a number", pos)
+    return pos + size
+
+
+class _Scan:
+    """One pass over a message; counts fields so that hostile bytes cannot keep it busy."""
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        self.fields = 0
+
+    def strip(self, pos: int, end: int, message: _Message, depth: int) -> Chunks:
+        """The chunks that remain of view[pos:end]; one chunk where nothing was dropped."""
+        if depth > MAX_DEPTH:
+            raise WireError(f"messages are nested more than {MAX_DEPTH} deep", pos)
+        view = self.view
+        chunks: Chunks = []
+        kept_from, dropped = pos, False
+        while pos < end:
+            start = pos
+            self.fields += 1
+            if self.fields > MAX_FIELDS:
+                raise WireError("the graph has more parts than a network can have", pos)
+            # tags and lengths under 128 take one byte: almost all of them
+            tag = view[pos]
+            pos += 1
+            if tag >= 0x80:
+                tag, pos = _varint(view, start, end)
+            number, wire_type = tag >> 3, tag & 7
+            if wire_type != _BYTES:
+                if number == 0:
+                    raise WireError("this is not a protobuf message", start)
+                if number in message.verbatim_from:
+                    break
+                pos = _skip_scalar(view, pos, end, wire_type)
+                continue
+            length, pos = _varint(view, pos, end)
+            if pos + length > end:
+                raise WireError(f"a part claims {length:,} bytes where {end - pos:,} are left", start)
+            if length > KEEP_BYTES:
+                if number in message.drop:
+                    chunks.append(view[kept_from:start])
+                    kept_from, dropped = pos + length, True
+                elif (inner := message.enter.get(number)) is not None:
+                    part = self.strip(pos, pos + length, inner, depth + 1)
+                    if len(part) > 1:
+                        chunks.append(view[kept_from:start])
+                        chunks.append(_header(number, sum(map(len, part))))
+                        chunks.extend(part)
+                        kept_from = pos + length
+            elif number in message.verbatim_from and number not in message.drop:
+                break
+            pos += length
+        chunks.append(view[kept_from:end])
+        if dropped and message.mark:
+            chunks.append(message.mark)
+        elif dropped:
+            chunks.append(b"")  # two chunks: tells the caller that the length changed
+        return chunks
+
+
+def _header(number: int, length: int) -> bytes:
+    return _encode_varint(number << 3 | _BYTES) + _encode_varint(length)
+
+
+def _encode_varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
