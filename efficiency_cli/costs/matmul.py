@@ -189,3 +189,20 @@ def gemm_float8(op: Op) -> Work:
     """As Gemm in 8-bit floats; an output costs 1 for C, 1 for its scale, then its activation."""
     each = op.has(2) + op.has(3) + activation_ops(op.attr("activation", ""))
     return _work(op, _matrices(op, 0, 1), each)
+
+
+@cost("Det", f"{MICROSOFT}::Inverse")
+def factorize(op: Op) -> Work:
+    """By LU decomposition: 2n³/3 operations a determinant, 2n³ an inverse, of each (n, n) matrix."""
+    x = op.shape()
+    if len(x) < 2 or x[-1] != x[-2]:
+        raise CostError(f"operand {x} must hold square matrices")
+    n, count = x[-1], math.prod(x[:-2])
+    cubic = 2 * n**3
+    return op.work(other=count * (cubic if op.node.op == "Inverse" else cubic // 3))
+
+
+@cost(f"{MICROSOFT}::CDist")
+def distances(op: Op) -> Work:
+    """3 an element of each pair of rows: subtract, square, add."""
+    return op.work(other=3 * op.elements() * op.shape()[-1])
