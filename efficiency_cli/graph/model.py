@@ -182,7 +182,7 @@ class Graph:
         return tuple(self.tensors[o] if o else None for o in node.outputs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Model:
     """A graph and what is known of the file it came from.
 

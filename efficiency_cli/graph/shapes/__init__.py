@@ -255,9 +255,9 @@ class _Walker:
     ) -> list[TypeInfo | None]:
         """One node through onnx's own inference, with the small values that are known."""
         schema = _schema(node.op_type, "" if node.domain in _STANDARD else node.domain, self._version(node))
-        if schema is None or any(o is None for o, i in zip(operands, node.input, strict=True) if i):
+        if schema is None or any(o is None for o, i in zip(operands, node.input, strict=False) if i):
             return [None] * len(node.output)
-        types = {i: o.proto() for i, o in zip(node.input, operands, strict=True) if i and o is not None}
+        types = {i: o.proto() for i, o in zip(node.input, operands, strict=False) if i and o is not None}
         data = {}
         for name in node.input:
             value = scope.value_of(name) if name else None

@@ -27,7 +27,8 @@ def standard_twin(domain: str, op: str) -> str | None:
     """The ai.onnx operator whose shapes this one shares, if there is one."""
     if domain in ("com.microsoft", _NCHWC):
         return _TWINS.get(op)
-    return None
+    # onnx 1.23 infers nothing for these two (functions in its schemas) one node at a time
+    return {"LessOrEqual": "Less", "GreaterOrEqual": "Greater"}.get(op)
 
 
 def _same(call: Call) -> Sequence[TypeInfo | None]:

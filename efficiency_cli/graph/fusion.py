@@ -1,0 +1,171 @@
+"""Nodes to kernels: what a runtime launches as one.
+
+Patterns are names that a profile lists. BatchNormalization that folds into a convolution and Q/DQ
+around an operator are no choice of the runtime here but part of the counting (`execution.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from efficiency_cli.graph.execution import Execution
+from efficiency_cli.graph.model import Graph, Node
+
+# what nearly every runtime does; used where no machine is named
+DEFAULT_PATTERNS = frozenset({"bias", "activation", "add", "pad"})
+
+_MICROSOFT = ("", "com.microsoft", "com.microsoft.nchwc")
+_MAC = frozenset(
+    """Conv ConvTranspose ConvInteger QLinearConv FusedConv NhwcConv NhwcFusedConv Gemm MatMul FusedGemm FusedMatMul
+    QGemm QLinearMatMul MatMulInteger MatMulIntegerToFloat MatMulNBits DynamicQuantizeMatMul Einsum""".split()
+)
+_NORMALIZATION = frozenset({"BatchNormalization", "InstanceNormalization", "GroupNormalization"})
+_ACTIVATIONS = frozenset(
+    """Relu LeakyRelu PRelu Elu Celu Selu ThresholdedRelu Clip Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign
+    Mish Swish Gelu FastGelu QuickGelu""".split()
+)
+_GATES = frozenset({"Sigmoid", "HardSigmoid", "Softplus"})  # x · gate(x): SiLU, HardSwish
+_PADDED = frozenset(
+    "Conv QLinearConv FusedConv ConvInteger MaxPool AveragePool NhwcConv NhwcFusedConv".split()
+)
+
+
+def kernels_of(graph: Graph, execution: Execution, patterns: Iterable[str]) -> list[tuple[int, ...]]:
+    """Node indices by kernel, in the order they run. Nodes that do not run are in none.
+
+    A node with bodies (If, Loop) stands alone, to mark where its bodies' kernels go.
+    """
+    return _Grouper(graph, execution, frozenset(patterns)).run()
+
+
+@dataclass
+class _Group:
+    nodes: list[int]
+    anchor: str  # the operator that decides what may follow inside the kernel
+
+
+@dataclass
+class _Grouper:
+    graph: Graph
+    execution: Execution
+    patterns: frozenset[str]
+    groups: list[_Group | None] = field(default_factory=list)
+    owner: dict[str, int] = field(default_factory=dict)  # tensor -> group that makes it
+    joined: dict[int, int] = field(default_factory=dict)  # node -> group
+
+    def __post_init__(self) -> None:
+        resolve = self.execution.resolve
+        self.readers: dict[str, set[int]] = {}
+        for k, node in enumerate(self.graph.nodes):
+            if k in self.execution.absorbed:
+                continue
+            for name in self._operands(node):
+                self.readers.setdefault(resolve(name), set()).add(k)
+        self.leaving = {resolve(o) for o in self.graph.outputs}
+
+    def _operands(self, node: Node) -> Iterator[str]:
+        yield from (i for i in node.inputs if i)
+        for body in node.graphs.values():
+            yield from body.captured
+
+    def run(self) -> list[tuple[int, ...]]:
+        for k, node in enumerate(self.graph.nodes):
+            if k in self.execution.absorbed:
+                continue
+            home = None if node.graphs else self._home(k, node)
+            if home is None:
+                home = len(self.groups)
+                self.groups.append(_Group([k], node.op))
+            else:
+                group = self.groups[home]
+                assert group is not None
+                group.nodes.append(k)
+                if group.anchor == "Pad":
+                    group.anchor = node.op
+            self.joined[k] = home
+            for name in node.outputs:
+                if name:
+                    self.owner[self.execution.resolve(name)] = home
+        return [tuple(g.nodes) for g in self.groups if g is not None]
+
+    def _home(self, k: int, node: Node) -> int | None:
+        """The kernel that `node` runs inside, or None when it starts one."""
+        if node.domain not in _MICROSOFT:
+            return None
+        if node.op in _PADDED and "pad" in self.patterns:
+            home = self._maker(node.inputs[0])
+            group = self.groups[home] if home is not None else None
+            if group is not None and group.anchor == "Pad" and self._only_reader(node.inputs[0], {k}):
+                return home
+            return None
+        return self._epilogue(k, node)
+
+    def _epilogue(self, k: int, node: Node) -> int | None:
+        allowed = {k}
+        if node.op in _ACTIVATIONS and "activation" in self.patterns:
+            gate = self._gated_product(node)
+            if gate is not None:
+                allowed.add(gate)
+        elif node.op == "BatchNormalization":
+            if "fold-batchnorm" not in self.patterns:
+                return None
+        elif node.op == "Mul":
+            return self._completed_gate(k, node)
+        elif node.op == "Add":
+            constant = any(self.graph.tensors[i].is_constant for i in node.inputs if i)
+            if ("bias" if constant else "add") not in self.patterns:
+                return None
+        else:
+            return None
+        home = self._latest_maker(node)
+        if home is None or not self._accepts(home, node):
+            return None
+        source = next(i for i in node.inputs if i and self._maker(i) == home)
+        return home if self._only_reader(source, allowed | self._members(home)) else None
+
+    def _accepts(self, home: int, node: Node) -> bool:
+        group = self.groups[home]
+        if group is None:
+            return False
+        if group.anchor in _MAC:
+            return True
+        # behind element-wise and normalising kernels only an activation joins
+        return node.op in _ACTIVATIONS and (group.anchor in _NORMALIZATION or group.anchor in ("Add", "QLinearAdd"))
+
+    def _gated_product(self, node: Node) -> int | None:
+        """For gate(x) whose only use is x · gate(x): that Mul."""
+        if node.op not in _GATES or not node.outputs:
+            return None
+        readers = self.readers.get(self.execution.resolve(node.outputs[0]), set())
+        if len(readers) != 1:
+            return None
+        (k,) = readers
+        other = self.graph.nodes[k]
+        same = {self.execution.resolve(i) for i in other.inputs if i}
+        return k if other.op == "Mul" and self.execution.resolve(node.inputs[0]) in same else None
+
+    def _completed_gate(self, k: int, node: Node) -> int | None:
+        """The kernel that made both x and gate(x) takes their product as well."""
+        homes = {self._maker(i) for i in node.inputs if i}
+        home = homes.pop() if len(homes) == 1 else None
+        if home is None or "activation" not in self.patterns or len(self._members(home)) < 2:
+            return None
+        inside = self._members(home) | {k}
+        return home if all(self._only_reader(i, inside) for i in node.inputs) else None
+
+    def _members(self, home: int) -> set[int]:
+        group = self.groups[home]
+        return set(group.nodes) if group is not None else set()
+
+    def _maker(self, name: str) -> int | None:
+        return self.owner.get(self.execution.resolve(name)) if name else None
+
+    def _latest_maker(self, node: Node) -> int | None:
+        """The operand's kernel that runs last: the others are done when it starts."""
+        homes = [h for i in node.inputs if (h := self._maker(i)) is not None]
+        return max(homes, default=None)
+
+    def _only_reader(self, name: str, nodes: set[int]) -> bool:
+        source = self.execution.resolve(name)
+        return source not in self.leaving and self.readers.get(source, set()) <= nodes

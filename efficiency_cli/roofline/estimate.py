@@ -1,0 +1,201 @@
+"""Model + machine -> Estimate: totals, times with their interval, what was assumed and not modelled.
+
+The one result type of the tool: every report renders an Estimate, `to_dict` (in `report_data`) is the
+one way to plain data.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
+from efficiency_cli.graph.model import Model
+from efficiency_cli.graph.receptive_field import Field, output_fields, receptive_fields
+from efficiency_cli.hardware.profile import Profile
+from efficiency_cli.roofline.energy import kernel_energy
+from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times
+from efficiency_cli.roofline.memory import Fit, LiveSet, fit
+from efficiency_cli.roofline.network import Kernel, Network
+from efficiency_cli.roofline.totals import Coverage, Totals, counted
+
+# index arithmetic runs beside the network's own and is not worth a note
+_INDEX_TYPES = frozenset({"int64", "int32", "bool", "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class TimeShare:
+    """Fractions of the expected time; their sum is 1."""
+
+    compute: float
+    memory: float
+    overhead: float
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What one run of a network is, and costs on a machine where one was given.
+
+    Without hardware `machine`, `latency`, `share`, `fit` and `energy_j` are None and `times` is empty.
+    """
+
+    network: Network
+    totals: Totals
+    coverage: Coverage
+    kernels: tuple[Kernel, ...]
+    live: LiveSet
+    assumptions: tuple[str, ...]
+    machine: Machine | None = None
+    times: tuple[KernelTime, ...] = ()
+    latency: Times | None = None
+    share: TimeShare | None = None
+    fit: Fit | None = None
+    energies: tuple[float | None, ...] = ()
+    batch: int = 1
+    notes: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Model:
+        return self.network.model
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules of one run; None where the profile has no energy figures."""
+        known = [e for e in self.energies if e is not None]
+        return sum(known) if known and len(known) == len(self.energies) else None
+
+    @property
+    def throughput_per_s(self) -> float | None:
+        """Inferences a second, one run after the other: batch / expected latency."""
+        if self.latency is None or not self.latency.expected_s:
+            return None
+        return self.batch / self.latency.expected_s
+
+    @property
+    def pipelined_throughput_per_s(self) -> float | None:
+        """The steady-state bound when kernels of successive runs overlap: batch / the slowest kernel."""
+        slowest = max((t.times.expected_s for t in self.times), default=0.0)
+        return self.batch / slowest if slowest else None
+
+    @property
+    def ridge_point(self) -> float | None:
+        """Peak OP/s over bandwidth, in OP/B, for the type most operations run in."""
+        if self.machine is None:
+            return None
+        return self.machine.profile.ridge_point(self.dtype)
+
+    @cached_property
+    def dtype(self) -> str:
+        """The type that most operations run in."""
+        by_type = self.totals.ops_by_dtype
+        return max(by_type, key=lambda t: by_type[t], default="float32")
+
+    @cached_property
+    def receptive_fields(self) -> Mapping[str, Field]:
+        """By tensor of the outermost graph."""
+        return receptive_fields(self.model.graph)
+
+    @cached_property
+    def output_fields(self) -> Mapping[str, Field]:
+        """By graph output."""
+        return output_fields(self.model.graph)
+
+
+_NETWORKS: weakref.WeakKeyDictionary[Model, Network] = weakref.WeakKeyDictionary()
+
+
+def count(model: Model) -> Network:
+    """The model with its work counted; counted once, however often it is asked for."""
+    if model not in _NETWORKS:
+        _NETWORKS[model] = Network(model)
+    return _NETWORKS[model]
+
+
+def estimate(
+    model: Model | Network,
+    profile: Profile | None = None,
+    *,
+    runtime: str | None = None,
+    overlap: float | None = None,
+) -> Estimate:
+    """Estimate one run of `model` on `profile` (None: counts only).
+
+    `runtime` names one of the profile's software stacks, `overlap` (0 … 1) replaces the runtime's.
+    Raises ProfileError for an unknown runtime, CostError for a node that contradicts its operator.
+    """
+    network = model if isinstance(model, Network) else count(model)
+    machine = Machine.of(profile, runtime, overlap) if profile is not None else None
+    patterns = machine.runtime.fusion if machine is not None else DEFAULT_PATTERNS
+    known = counted(network, frozenset(patterns))
+    base = Estimate(
+        network=network,
+        totals=known.totals,
+        coverage=known.coverage,
+        kernels=known.kernels,
+        live=known.live,
+        assumptions=(*network.model.assumptions, *_generated(network)),
+        notes=(*network.model.notes, *network.notes),
+        batch=batch_of(network.model),
+    )
+    return base if machine is None else _timed(base, machine)
+
+
+def _timed(base: Estimate, machine: Machine) -> Estimate:
+    profile, totals = machine.profile, base.totals
+    timer = Timer(machine, totals.weight_bytes)
+    times = tuple(timer.time(k) for k in base.kernels)
+    latency = timer.total(times)
+    return replace(
+        base,
+        machine=machine,
+        times=times,
+        latency=latency,
+        share=_share(times, machine, latency),
+        fit=fit(profile, totals.weight_bytes, totals.peak_activation_bytes),
+        energies=tuple(kernel_energy(profile.energy, t) for t in times),
+        assumptions=(*base.assumptions, *_substituted(times)),
+    )
+
+
+def _share(times: Sequence[KernelTime], machine: Machine, latency: Times) -> TimeShare:
+    """Who takes the expected time: of what overlaps, all of it goes to the longer part."""
+    hidden = 1 - machine.overlap
+    compute = memory = 0.0
+    for t in times:
+        longer = t.compute_s >= t.memory_s
+        compute += t.compute_s if longer else hidden * t.compute_s
+        memory += hidden * t.memory_s if longer else t.memory_s
+    total = latency.expected_s or 1.0
+    overhead = sum(t.overhead_s for t in times) + machine.runtime.run_s
+    return TimeShare(compute / total, memory / total, overhead / total)
+
+
+def _substituted(times: Sequence[KernelTime]) -> list[str]:
+    """Types that the machine has no peak for, and whose peak stands in."""
+    pairs = {(t.dtype, t.peak_dtype) for t in times if t.kernel.ops}
+    return [
+        f"the profile has no {wanted} peak: timed as {used}"
+        for wanted, used in sorted(pairs)
+        if used != wanted and wanted not in _INDEX_TYPES
+    ]
+
+
+def _generated(network: Network) -> list[str]:
+    count = sum(s.parameters for s in network.stored if s.generated)
+    return [f"{count:,} parameters are generated by the graph, not stored in the file"] if count else []
+
+
+def batch_of(model: Model) -> int:
+    """Inferences in one run: the first axis of the first input, where that is a batch.
+
+    It is one when it was symbolic, or when the rank is 2, 4 or 5; a static rank-3 input may have time first.
+    """
+    graph = model.graph
+    if not graph.inputs:
+        return 1
+    shape = graph.tensors[graph.inputs[0]].shape
+    if not shape or (len(shape) == 3 and not model.dims):
+        return 1
+    return max(shape[0], 1)

@@ -1,0 +1,311 @@
+"""A model with its work counted: nodes, kernels and totals that no machine has a say in.
+
+Counting is done once a model and kept; estimating it on many machines only reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from efficiency_cli.costs import Work, work_of
+from efficiency_cli.costs.control_flow import Body, Choices, bodies_of
+from efficiency_cli.graph.constants import Stored, stored_constants
+from efficiency_cli.graph.execution import Execution, compute_type, execution_of, narrow_bytes
+from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, kernels_of
+from efficiency_cli.graph.model import MAC_CLASSES, DType, Graph, Model, Node, OpClass, Tensor
+from efficiency_cli.roofline.labels import op_label
+
+
+@dataclass(frozen=True, slots=True)
+class CountedNode:
+    """One node, what it does in one run of its graph, and how often that graph runs.
+
+    `absorbed` says why it costs nothing of its own ('' when it does). `path` leads through If, Loop
+    and Scan bodies; `kernel_nodes` of the kernels name it.
+    """
+
+    node: Node
+    graph: Graph
+    work: Work
+    dtype: DType | None
+    absorbed: str
+    path: str
+    repeat: int
+
+    @property
+    def macs(self) -> int:
+        return 0 if self.absorbed else self.work.macs * self.repeat
+
+    @property
+    def ops(self) -> int:
+        return 0 if self.absorbed else self.work.ops * self.repeat
+
+    @property
+    def compute_dtype(self) -> str:
+        """The type its operations count under: signed, since machines have one rate for both signs."""
+        return compute_type(self.dtype).value if self.dtype else "float32"
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes the node alone touches, before any fusion with its neighbours."""
+        if self.absorbed:
+            return 0
+        return (sum(self.work.reads.values()) + sum(self.work.writes.values())) * self.repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What is dispatched at once; all counts are for `repeat` runs together.
+
+    `reads` and `writes` are the activations crossing its boundary: a tensor's key in the whole model
+    -> bytes in one run.
+    """
+
+    index: int
+    name: str
+    nodes: tuple[str, ...]
+    ops_named: tuple[str, ...]
+    op: str
+    op_class: OpClass
+    dtype: DType | None
+    macs: int
+    ops: int
+    weight_bytes: int
+    read_bytes: int
+    written_bytes: int
+    reads: Mapping[str, int]
+    writes: Mapping[str, int]
+    written_elements: int
+    repeat: int
+    modelled: bool
+
+    @property
+    def bytes_moved(self) -> int:
+        return self.weight_bytes + self.read_bytes + self.written_bytes
+
+    @property
+    def arithmetic_intensity(self) -> float | None:
+        """OPs a byte moved; None where nothing moves."""
+        return self.ops / self.bytes_moved if self.bytes_moved else None
+
+    @property
+    def unit(self) -> str:
+        """The part of a machine that does the work: 'matrix' for MACs, 'vector' for all else."""
+        return "matrix" if self.op_class in MAC_CLASSES else "vector"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """One graph in the flattened model: its bodies follow in `inner`, by node index."""
+
+    graph: Graph
+    execution: Execution
+    works: tuple[Work, ...]
+    path: str
+    repeat: int
+    keys: Mapping[str, str]  # captured tensor -> its key in the whole model
+    inner: Mapping[int, tuple[_Scope, ...]]
+    readers: Mapping[str, list[int]]  # tensor -> the nodes that read it and run
+    leaving: frozenset[str]  # tensors that the graph's outputs are
+
+
+@dataclass(eq=False)
+class Network:
+    """A counted model. `kernels(patterns)` groups its nodes as a runtime with those patterns does."""
+
+    model: Model
+    choices: Choices = field(default_factory=Choices)
+    notes: list[str] = field(default_factory=list)
+    kept: dict[frozenset[str], object] = field(default_factory=dict)  # for `totals.counted`
+    _grouped: dict[frozenset[str], tuple[Kernel, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def _root(self) -> _Scope:
+        return self._scope(self.model.graph, "graph", 1, {})
+
+    def _scope(self, graph: Graph, path: str, repeat: int, keys: Mapping[str, str]) -> _Scope:
+        inner: dict[int, tuple[_Scope, ...]] = {}
+        for k, node in enumerate(graph.nodes):
+            if node.graphs:
+                outer = {n: keys.get(n) or f"{path}:{n}" for n in graph.tensors}
+                inner[k] = tuple(
+                    self._scope(b.graph, f"{path}/{node.name}.{b.label}", repeat * b.repeat, outer)
+                    for b in self._bodies(node, graph)
+                )
+        works = tuple(work_of(node, graph) for node in graph.nodes)
+        captured = {n: keys[n] for n in graph.captured if n in keys}
+        execution = execution_of(graph)
+        leaving = frozenset(execution.resolve(o) for o in graph.outputs)
+        readers = _readers(graph, execution)
+        return _Scope(graph, execution, works, path, repeat, captured, inner, readers, leaving)
+
+    def _bodies(self, node: Node, graph: Graph) -> list[Body]:
+        bodies = bodies_of(node, graph, self.choices, self._weight)
+        self.notes.extend(b.note for b in bodies if b.note and b.note not in self.notes)
+        return bodies
+
+    def _weight(self, graph: Graph) -> int:
+        """What a branch costs, to compare branches: operations and bytes of its nodes and bodies."""
+        total = 0
+        for node in graph.nodes:
+            work = work_of(node, graph)
+            total += work.ops + sum(work.reads.values()) + sum(work.writes.values())
+            total += sum(self._weight(body) for body in node.graphs.values())
+        return total
+
+    def key_of(self, name: str) -> str:
+        """The key, in the kernels' reads and writes, of a tensor of the outermost graph."""
+        return _key(self._root, self._root.execution.resolve(name))
+
+    @cached_property
+    def nodes(self) -> tuple[CountedNode, ...]:
+        """Every node in the order it runs, bodies after the node that holds them."""
+        found: list[CountedNode] = []
+        _each_node(self._root, found)
+        return tuple(found)
+
+    def kernels(self, patterns: Iterable[str] = DEFAULT_PATTERNS) -> tuple[Kernel, ...]:
+        """The kernels of one run, in order."""
+        key = frozenset(patterns)
+        if key not in self._grouped:
+            builder = _KernelBuilder(key)
+            builder.add(self._root)
+            self._grouped[key] = tuple(builder.kernels)
+        return self._grouped[key]
+
+    @cached_property
+    def _stored(self) -> tuple[list[Stored], list[str]]:
+        return stored_constants(self.model.graph)
+
+    @property
+    def stored(self) -> list[Stored]:
+        """The constants that the network uses, each once."""
+        return self._stored[0]
+
+    @property
+    def unused_constants(self) -> list[str]:
+        """Initializers that no node reads."""
+        return self._stored[1]
+
+
+def _readers(graph: Graph, execution: Execution) -> dict[str, list[int]]:
+    readers: dict[str, list[int]] = {}
+    for k, node in enumerate(graph.nodes):
+        if k not in execution.absorbed:
+            for name in (*node.inputs, *(c for body in node.graphs.values() for c in body.captured)):
+                if name:
+                    readers.setdefault(execution.resolve(name), []).append(k)
+    return readers
+
+
+def _each_node(scope: _Scope, found: list[CountedNode]) -> None:
+    for k, node in enumerate(scope.graph.nodes):
+        work = scope.works[k]
+        dtype = scope.execution.dtype.get(k) or work.dtype
+        absorbed = scope.execution.absorbed.get(k, "")
+        found.append(CountedNode(node, scope.graph, work, dtype, absorbed, scope.path, scope.repeat))
+        for inner in scope.inner.get(k, ()):
+            _each_node(inner, found)
+
+
+@dataclass
+class _KernelBuilder:
+    patterns: frozenset[str]
+    kernels: list[Kernel] = field(default_factory=list)
+
+    def add(self, scope: _Scope) -> None:
+        for group in kernels_of(scope.graph, scope.execution, self.patterns):
+            inner = scope.inner.get(group[0])
+            if inner is not None:
+                for body in inner:
+                    self.add(body)
+            elif not all(scope.works[k].view for k in group):
+                self.kernels.append(_kernel(len(self.kernels), scope, group))
+
+
+def _kernel(index: int, scope: _Scope, group: tuple[int, ...]) -> Kernel:
+    works = [scope.works[k] for k in group]
+    nodes = [scope.graph.nodes[k] for k in group]
+    # the node with most MACs names the kernel and its class; without MACs the one with most operations
+    anchor = max(range(len(group)), key=lambda j: (works[j].macs, works[j].ops, -j))
+    weights, reads, writes = _boundary(scope, group)
+    dtype = scope.execution.dtype.get(group[anchor]) or works[anchor].dtype
+    label = op_label(nodes[anchor], scope.graph, works[anchor].op_class)
+    return Kernel(
+        index=index,
+        name=nodes[anchor].name,
+        nodes=tuple(n.name for n in nodes),
+        ops_named=tuple(n.op for n in nodes),
+        op=label,
+        op_class=works[anchor].op_class,
+        dtype=compute_type(dtype) if dtype is not None else None,
+        macs=sum(w.macs for w in works) * scope.repeat,
+        ops=sum(w.ops for w in works) * scope.repeat,
+        weight_bytes=weights * scope.repeat,
+        read_bytes=sum(reads.values()) * scope.repeat,
+        written_bytes=sum(writes.values()) * scope.repeat,
+        reads=reads,
+        writes=writes,
+        written_elements=_elements(scope, writes) * scope.repeat,
+        repeat=scope.repeat,
+        modelled=all(w.modelled for w in works),
+    )
+
+
+def _boundary(scope: _Scope, group: tuple[int, ...]) -> tuple[int, dict[str, int], dict[str, int]]:
+    """Bytes of weights read, and of activations read and written, by tensor, across the kernel's border."""
+    resolve, tensors = scope.execution.resolve, scope.graph.tensors
+    made = {resolve(o) for k in group for o in scope.graph.nodes[k].outputs if o}
+    weights: dict[str, int] = {}
+    reads: dict[str, int] = {}
+    for k in group:
+        for name, touched in scope.works[k].reads.items():
+            source = resolve(name)
+            if source in made or not touched:
+                continue
+            size = _size(tensors, source, name, touched)
+            target, key = (weights, source) if tensors[source].is_constant else (reads, _key(scope, source))
+            target[key] = max(size, target.get(key, 0))
+            for beside in scope.execution.beside.get(source, ()):
+                weights[beside] = tensors[beside].bytes
+    return sum(weights.values()), reads, _written(scope, group, made)
+
+
+def _written(scope: _Scope, group: tuple[int, ...], made: set[str]) -> dict[str, int]:
+    resolve, tensors = scope.execution.resolve, scope.graph.tensors
+    inside = {resolve(i) for k in group for i in scope.graph.nodes[k].inputs if i}
+    needed = _read_elsewhere(scope, group, made & inside)
+    writes: dict[str, int] = {}
+    for k in group:
+        for name, touched in scope.works[k].writes.items():
+            target = resolve(name)
+            if touched and (target not in inside or target in needed):
+                writes[_key(scope, target)] = _size(tensors, target, name, touched)
+    return writes
+
+
+def _read_elsewhere(scope: _Scope, group: tuple[int, ...], names: set[str]) -> set[str]:
+    """Of the tensors that the kernel both makes and reads, those that others read too."""
+    members = set(group)
+    return {n for n in names if n in scope.leaving or not members.issuperset(scope.readers.get(n, ()))}
+
+
+def _elements(scope: _Scope, writes: Mapping[str, int]) -> int:
+    """Elements behind the written bytes, each tensor by its own type's width."""
+    prefix = f"{scope.path}:"
+    total = 0
+    for key, size in writes.items():
+        tensor = scope.graph.tensors.get(key.removeprefix(prefix))
+        bits = tensor.dtype.bits if tensor is not None and tensor.dtype is not None else 0
+        total += size * 8 // bits if bits else 0
+    return total
+
+
+def _key(scope: _Scope, name: str) -> str:
+    return scope.keys.get(name) or f"{scope.path}:{name}"
+
+
+def _size(tensors: Mapping[str, Tensor], source: str, name: str, touched: int) -> int:
+    return touched if source == name else narrow_bytes(tensors[source], tensors[name], touched)

@@ -1,0 +1,172 @@
+"""Counts of one run that no machine has a say in, beyond which nodes a runtime launches together."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
+from efficiency_cli.graph.model import Graph
+from efficiency_cli.roofline.memory import LiveSet, live_set
+from efficiency_cli.roofline.network import Kernel, Network
+
+# key and value caches of decoders, as the exporters in use name them (inputs, or their counterpart outputs)
+_CACHE_PREFIXES = ("past", "cache", "present")
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of one run. Bytes moved are those that cross kernel borders."""
+
+    macs: int
+    ops: int
+    ops_by_dtype: Mapping[str, int]
+    parameters: int
+    auxiliary_parameters: int
+    weight_bytes: int
+    weight_bytes_by_dtype: Mapping[str, int]
+    activation_elements: int
+    activation_bytes: int
+    peak_activation_bytes: int
+    peak_activation_at: str
+    weight_bytes_read: int
+    activation_bytes_read: int
+    activation_bytes_written: int
+    kernels: int
+    kv_cache_bytes: int
+
+    @property
+    def flops(self) -> int:
+        """The same count as `ops`, under its floating-point name."""
+        return self.ops
+
+    @property
+    def bytes_moved(self) -> int:
+        return self.weight_bytes_read + self.activation_bytes_read + self.activation_bytes_written
+
+    @property
+    def arithmetic_intensity(self) -> float | None:
+        """OPs a byte moved; None where nothing moves."""
+        return self.ops / self.bytes_moved if self.bytes_moved else None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmodelled:
+    """An operator without a cost rule: its bytes count, its operations do not."""
+
+    domain: str
+    op: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which part of the nodes that run, and of their bytes, has a cost rule; and tensors without a shape."""
+
+    nodes: float
+    bytes: float
+    unmodelled: tuple[Unmodelled, ...]
+    unknown_shapes: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        return not self.unmodelled and not self.unknown_shapes
+
+
+def totals_of(network: Network, kernels: Sequence[Kernel], live: LiveSet) -> Totals:
+    """Sums over the kernels, and over the constants each once."""
+    by_dtype: Counter[str] = Counter()
+    for node in network.nodes:
+        if node.ops:
+            by_dtype[node.compute_dtype] += node.ops
+    stored = network.stored
+    stored_bytes: Counter[str] = Counter()
+    for constant in stored:
+        if constant.dtype is not None and constant.bytes:
+            stored_bytes[constant.dtype.value] += constant.bytes
+    elements, size = _activations(network)
+    return Totals(
+        macs=sum(node.macs for node in network.nodes),
+        ops=sum(node.ops for node in network.nodes),
+        ops_by_dtype=dict(sorted(by_dtype.items())),
+        parameters=sum(s.parameters for s in stored),
+        auxiliary_parameters=sum(s.auxiliary for s in stored),
+        weight_bytes=sum(stored_bytes.values()),
+        weight_bytes_by_dtype=dict(sorted(stored_bytes.items())),
+        activation_elements=elements,
+        activation_bytes=size,
+        peak_activation_bytes=live.peak_bytes,
+        peak_activation_at=live.peak_at,
+        weight_bytes_read=sum(k.weight_bytes for k in kernels),
+        activation_bytes_read=sum(k.read_bytes for k in kernels),
+        activation_bytes_written=sum(k.written_bytes for k in kernels),
+        kernels=sum(k.repeat for k in kernels),
+        kv_cache_bytes=_kv_cache(network.model.graph),
+    )
+
+
+def _activations(network: Network) -> tuple[int, int]:
+    """Elements and bytes of all activations: the inputs and what the kernels of any runtime write."""
+    graph = network.model.graph
+    elements = sum(graph.tensors[i].numel for i in graph.inputs)
+    size = sum(graph.tensors[i].bytes for i in graph.inputs)
+    for kernel in network.kernels(DEFAULT_PATTERNS):
+        size += kernel.written_bytes
+        elements += kernel.written_elements
+    return elements, size
+
+
+def _kv_cache(graph: Graph) -> int:
+    """Bytes of the key/value cache after the run: the `present` outputs, else the `past` inputs."""
+    for names in (graph.outputs, graph.inputs):
+        caches = [graph.tensors[n] for n in names if n.lower().startswith(_CACHE_PREFIXES)]
+        size = sum(t.bytes for t in caches if t.rank >= 4)
+        if size:
+            return size
+    return 0
+
+
+def coverage_of(network: Network) -> Coverage:
+    """What has a cost rule among the nodes that run."""
+    running = [n for n in network.nodes if not n.absorbed]
+    missing = [n for n in running if not n.work.modelled]
+    by_key: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for counted in missing:
+        by_key[counted.node.domain, counted.node.op].append(counted.node.name)
+    moved = sum(n.bytes_moved for n in running)
+    uncounted = sum(n.bytes_moved for n in missing)
+    return Coverage(
+        nodes=1 - len(missing) / len(running) if running else 1.0,
+        bytes=1 - uncounted / moved if moved else 1.0,
+        unmodelled=tuple(Unmodelled(d, o, tuple(names)) for (d, o), names in sorted(by_key.items())),
+        unknown_shapes=tuple(_unknown_shapes(network.model.graph)),
+    )
+
+
+def _unknown_shapes(graph: Graph) -> Iterator[str]:
+    yield from (n for n, t in graph.tensors.items() if t.shape is None and n not in graph.captured)
+    for node in graph.nodes:
+        for body in node.graphs.values():
+            yield from _unknown_shapes(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A network as a runtime with certain fusion patterns runs it, counted."""
+
+    kernels: tuple[Kernel, ...]
+    totals: Totals
+    coverage: Coverage
+    live: LiveSet
+
+
+def counted(network: Network, patterns: frozenset[str]) -> Counted:
+    """The network's counts under these patterns; kept, so that many machines share them."""
+    found = network.kept.get(patterns)
+    if not isinstance(found, Counted):
+        kernels = network.kernels(patterns)
+        live = live_set(network, kernels)
+        found = Counted(kernels, totals_of(network, kernels, live), coverage_of(network), live)
+        network.kept[patterns] = found
+    return found
