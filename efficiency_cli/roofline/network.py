@@ -126,18 +126,19 @@ class Network:
         return self._scope(self.model.graph, "graph", 1, {})
 
     def _scope(self, graph: Graph, path: str, repeat: int, keys: Mapping[str, str]) -> _Scope:
+        execution = execution_of(graph)
+        resolve = execution.resolve
         inner: dict[int, tuple[_Scope, ...]] = {}
         for k, node in enumerate(graph.nodes):
             if node.graphs:
-                outer = {n: keys.get(n) or f"{path}:{n}" for n in graph.tensors}
+                outer = {n: keys.get(resolve(n)) or f"{path}:{resolve(n)}" for n in graph.tensors}
                 inner[k] = tuple(
                     self._scope(b.graph, f"{path}/{node.name}.{b.label}", repeat * b.repeat, outer)
                     for b in self._bodies(node, graph)
                 )
         works = tuple(work_of(node, graph) for node in graph.nodes)
         captured = {n: keys[n] for n in graph.captured if n in keys}
-        execution = execution_of(graph)
-        leaving = frozenset(execution.resolve(o) for o in graph.outputs)
+        leaving = frozenset(resolve(o) for o in graph.outputs)
         readers = _readers(graph, execution)
         return _Scope(graph, execution, works, path, repeat, captured, inner, readers, leaving)
 
