@@ -77,14 +77,18 @@ def parse(text: str, dimension: str) -> float:
     factor = UNITS[dimension].get(unit)
     if factor is None:
         raise ValueError(f"{_unit_problem(unit, dimension)} in '{text}': write {_examples(dimension)}")
-    value = number * factor
+    return _finite(number * factor, text)
+
+
+def _finite(value: float, text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"'{text}' is not a finite number")
     return value
 
 
 def parse_clocked(text: str, dimension: str, clock_hz: float | None) -> float:
-    """As `parse`, and a rate, bandwidth or time may be counted in cycles of a clock of `clock_hz`.
+    """As `parse`, and a rate, bandwidth or time may be counted in cycles of a clock of
+    `clock_hz` (above 0).
 
     "4 OP/cycle" at 480 MHz is 4 · 480e6 OP/s; "4000 cycles" is 4000 / 480e6 s.
     Raises ValueError as `parse` does, and when cycles are given without a clock.
@@ -94,7 +98,7 @@ def parse_clocked(text: str, dimension: str, clock_hz: float | None) -> float:
         return parse(text, dimension)
     if clock_hz is None:
         raise ValueError(f"'{text}' is counted in cycles and no clock is given")
-    return parse(text, per_cycle) * clock_hz**power
+    return _finite(parse(text, per_cycle) * clock_hz**power, text)
 
 
 def _has_unit(text: str, dimension: str) -> bool:
@@ -155,7 +159,8 @@ def _examples(dimension: str) -> str:
 def _three_digits(value: float) -> str:
     if value == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(value)))
+    # the power of ten after rounding: 99.97 is shown as 100, not as 100.0
+    magnitude = int(f"{value:.2e}".split("e")[1])
     return f"{value:.{max(0, 2 - magnitude)}f}"
 
 

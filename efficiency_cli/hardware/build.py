@@ -21,6 +21,8 @@ from efficiency_cli.hardware.tree import Mapping, Node, Place, Scalar, Sequence,
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}")
 # a source that is one word is meant as a key of `sources`
 _KEY_LIKE = re.compile(r"[\w.-]+")
+# nobody mends more at a time, and a hostile file may hold a hundred thousand
+_MOST_MISTAKES = 100
 _NUMBER_KEYS = ("value", "source", "kind", "note")
 
 
@@ -32,15 +34,25 @@ class Checker:
     sources: tuple[str, ...]
     mistakes: list[tuple[Place, str]] = field(default_factory=list)
 
-    def wrong(self, node: Node | Place, message: str) -> None:
-        self.mistakes.append((node if isinstance(node, Place) else node.place, message))
+    def wrong(self, node: Node, message: str) -> None:
+        self.mistakes.append((node.place, message))
+        if len(self.mistakes) >= _MOST_MISTAKES:
+            raise _TooManyMistakesError
+
+
+class _TooManyMistakesError(Exception):
+    """Ends the walk."""
 
 
 def build_profile(root: Node, id_: str, path: str) -> tuple[Profile | None, list[tuple[Place, str]]]:
     """The profile a tree stands for, and its mistakes in file order; None when there are any."""
     checker = Checker(_clock_hz(root), tuple(keys(find(root, "sources"))))
-    profile = _record(checker, root, Profile, "the profile", {"id": id_, "path": path})
-    _cross_check(checker, root)
+    profile: Profile | None = None
+    try:
+        profile = _record(checker, root, Profile, "the profile", {"id": id_, "path": path})
+        _cross_check(checker, root)
+    except _TooManyMistakesError:
+        checker.mistakes.append((checker.mistakes[-1][0], f"stopped after {_MOST_MISTAKES} mistakes"))
     mistakes = sorted(checker.mistakes, key=lambda m: (m[0].line, m[0].column))
     return (None if mistakes else profile), mistakes
 
@@ -50,11 +62,12 @@ def _clock_hz(root: Node) -> float | None:
     if clock is None:
         return None
     text = find(clock, "value")
+    # a wrong clock is reported where it is read; per-cycle numbers need not complain again
     try:
-        return quantity.parse(text.text, "frequency") if isinstance(text, Scalar) else 1.0
+        hertz = quantity.parse(text.text, "frequency") if isinstance(text, Scalar) else 1.0
     except ValueError:
-        # reported where the clock is read; per-cycle numbers need not complain again
         return 1.0
+    return hertz if hertz > 0 else 1.0
 
 
 def _value(checker: Checker, node: Node, shape: Shape, path: str) -> Any:
@@ -93,10 +106,10 @@ def _one_of(checker: Checker, node: Node, values: tuple[str, ...], path: str) ->
 
 
 def _unknown(what: str, word: str, known: Iterable[str]) -> str:
-    known = list(known)
+    known, word = list(known), _clipped(word)
     close = suggest(word, known)
     rest = f"did you mean '{close}'?" if close else f"known: {', '.join(known) or 'none'}"
-    return f"{what} '{_clipped(word)}'; {rest}"
+    return f"{what} '{word}'; {rest}"
 
 
 def _clipped(word: str) -> str:

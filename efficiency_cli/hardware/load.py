@@ -209,8 +209,8 @@ class _Reader:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            column = error.start - data.rfind(b"\n", 0, error.start)
-            raise UnreadableProfileError(Place(self.file, line, column), "the file is not UTF-8 text") from None
+            place = Place(self.file, line, error.start - data.rfind(b"\n", 0, error.start))
+            raise UnreadableProfileError(place, "the file is not UTF-8 text") from None
 
     def _events(self, text: str) -> Iterator[Any]:
         try:
@@ -222,15 +222,17 @@ class _Reader:
             place = self._place(mark) if mark else Place(self.file, 1, 1)
             problem = " ".join(filter(None, (error.context, error.problem)))
             raise UnreadableProfileError(place, f"not YAML: {problem}") from None
-        except yaml.reader.ReaderError as error:
-            place = self._offset_place(text, error.position)
+        except yaml.reader.ReaderError:
+            place = self._control_character(text)
             raise UnreadableProfileError(place, "a control character is not allowed") from None
 
     def _place(self, mark: Any) -> Place:
         return Place(self.file, mark.line + 1, mark.column + 1)
 
-    def _offset_place(self, text: str, offset: int) -> Place:
-        before = text[:offset]
+    def _control_character(self, text: str) -> Place:
+        # libyaml gives an offset in bytes, PyYAML one in characters: look again
+        found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        before = text[: found.start()] if found else ""
         return Place(self.file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
     def _step(self, event: Any, stack: list[_Open]) -> tree.Node | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from efficiency_cli import quantity
-from efficiency_cli.errors import ProfileError, UsageError, suggest
+from efficiency_cli.errors import ProfileError, UsageError, did_you_mean
 from efficiency_cli.hardware.fields import ListOf, MapOf, Number, OneOf, Record, Shape, Text, fields_of
 from efficiency_cli.hardware.profile import Profile, Runtime
 from efficiency_cli.hardware.tree import Mapping, Node, Place, Scalar, find, keys
@@ -73,8 +73,9 @@ def _below(node: Mapping, shape: Shape, key: str, path: list[str], text: str) ->
     else:
         raise _no_number(path, text)
     where = ".".join(path) or "a profile"
-    close = suggest(key, known)
-    hint = f"did you mean '{close}'?" if close else f"{where} has: {', '.join(known)}"
+    known += [] if path else list(fields_of(Runtime))
+    meant = did_you_mean(key, known)
+    hint = meant or f"{where} has: {', '.join(dict.fromkeys(known))}"
     raise UsageError(f"unknown key '{key}' in --set '{text}'", hint=hint)
 
 

@@ -1,0 +1,69 @@
+"""The JSON Schema says what the loader accepts, and the loader what the schema says."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from efficiency_cli.graph.model import DType, OpClass
+from efficiency_cli.hardware.load import profile_ids, shipped_dir
+from efficiency_cli.hardware.profile import DTYPES, EFFICIENCY_KEYS, SAME_PEAK
+from efficiency_cli.hardware.schema import profile_schema
+
+VALIDATOR = jsonschema.Draft202012Validator(profile_schema())
+
+
+def plain(name: str) -> Any:
+    return yaml.safe_load((shipped_dir() / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(profile_schema())
+
+
+@pytest.mark.parametrize("name", profile_ids())
+def test_shipped_profiles_satisfy_the_schema(name: str) -> None:
+    assert [e.message for e in VALIDATOR.iter_errors(plain(name))] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("class",), "toaster"),
+        (("schema_version",), 2),
+        (("extra",), 1),
+        (("compute", "int9"), {}),
+        (("compute", "int8", "matrix", "kind"), "guess"),
+        (("runtimes", "x-cube-ai", "fusion"), ["everything"]),
+        (("memory",), {}),
+        (("clock",), "480 MHz"),
+    ],
+)
+def test_what_loading_refuses_the_schema_refuses(path: tuple[str, ...], value: object) -> None:
+    data = copy.deepcopy(plain("cortex-m7"))
+    node = data
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    assert list(VALIDATOR.iter_errors(data))
+
+
+def test_every_key_is_described() -> None:
+    runtime = profile_schema()["properties"]["runtimes"]["additionalProperties"]
+    assert all("description" in p for p in runtime["properties"].values())
+    assert set(runtime["required"]) == {"name", "grade", "overlap"}
+
+
+def test_element_types_and_operator_classes_are_the_graphs() -> None:
+    known = {*DTYPES, *SAME_PEAK}
+    assert {str(d) for d in DType} - known == {"string"}
+    assert set(EFFICIENCY_KEYS) == {str(c) for c in OpClass} | {"memory"}
+
+
+def test_the_folder_is_the_repositorys() -> None:
+    assert shipped_dir() == Path(__file__).resolve().parents[2] / "hardware_profiles"
