@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -286,9 +287,17 @@ def _declared(value: ValueInfoProto) -> list[binding.Declared] | None | str:
         return None
     dims: list[binding.Declared] = []
     for dim in tensor.shape.dim:
-        which = dim.WhichOneof("value")
-        dims.append(dim.dim_value if which == "dim_value" else (dim.dim_param or None) if which else None)
+        dims.append(_declared_dim(dim))
     return dims
+
+
+def _declared_dim(dim: Any) -> binding.Declared:
+    which = dim.WhichOneof("value")
+    if which == "dim_value":
+        return int(dim.dim_value)
+    name = dim.dim_param if which else ""
+    # PyTorch's exporter writes the sizes it could prove as symbols: a dim_param of "48" is 48
+    return int(name) if name.isdecimal() and len(name) < 19 else name or None
 
 
 def _graphs(attribute: AttributeProto) -> Iterator[GraphProto]:

@@ -29,12 +29,8 @@ def open_bytes(path: str) -> Iterator[Buffer]:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise ModelError(f"{_shown(path)} is empty", hint="export the model again")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            try:
-                yield view
-            finally:
-                view.release()
+        # not closed by hand: an error on its way up may still hold slices of it
+        yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 @contextmanager

@@ -273,6 +273,9 @@ class _Walker:
             return [None] * len(node.output)
         except (RuntimeError, ValueError, UnicodeDecodeError):
             return [None] * len(node.output)
+        if node.op_type in _WINDOWED and not _known_output(node, result):
+            if all(o is None or o.static for o in operands):
+                raise _contradiction(node, operands, "the window is larger than the padded input")
         return [TypeInfo.of(result[o], self.symbols) if o in result else None for o in node.output]
 
     def _version(self, node: NodeProto) -> int:
@@ -390,6 +393,8 @@ class _Walker:
                 scope.types[name] = self._sized(name, info)
 
 
+# with static operands onnx infers these, unless the output's size comes out below 1
+_WINDOWED = frozenset({"Conv", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool"})
 _STANDARD = ("", "ai.onnx")
 _CONTROL = {
     "If": _Walker.visit_if,
@@ -604,7 +609,12 @@ def _tensor_of(value: np.ndarray[Any, Any]) -> TensorProto:
     return onnx.numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape))
 
 
-def _contradiction(node: NodeProto, operands: Sequence[TypeInfo | None], error: Exception) -> ModelError:
+def _known_output(node: NodeProto, result: Mapping[str, TypeProto]) -> bool:
+    info = TypeInfo.of(result[node.output[0]], {}) if node.output and node.output[0] in result else None
+    return info is not None and info.static
+
+
+def _contradiction(node: NodeProto, operands: Sequence[TypeInfo | None], error: object) -> ModelError:
     shapes = ", ".join(o.text() if o is not None else "-" for o in operands)
     reason = str(error).strip().splitlines()[0].removeprefix("[ShapeInferenceError] ")
     return ModelError(
