@@ -9,12 +9,13 @@ written anew; where past and present are one buffer only its new positions are w
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from efficiency_cli.costs import MICROSOFT, CostError, Op, Work, cost
 from efficiency_cli.costs.normalization import RMS, SOFTMAX
 from efficiency_cli.costs.quantization import narrow_type
-from efficiency_cli.costs.rotary import ROTARY
+from efficiency_cli.costs.rotary import ROTARY, rotary_rows
 from efficiency_cli.graph.model import DType, OpClass, Shape, Tensor
 
 _SOFTCAP = 3
@@ -105,10 +106,14 @@ def _attend(
     macs: int = 0,
     extra: int = 0,
     dtype: DType | None = None,
+    tables: Mapping[int, int] | None = None,
     formula: str = "",
     note: str = "",
 ) -> Work:
-    """`masks` operations a score, `extra` others, and `macs` of projections beside the attention itself."""
+    """`masks` operations a score, `extra` others, and `macs` of projections beside the attention itself.
+
+    `tables` are bytes read of operands that are only looked up in.
+    """
     each = 1 + SOFTMAX + masks + (_SOFTCAP if op.attr("softcap", 0.0) else 0)
     reads, writes = cache.traffic(op, heads.new, heads.keys) if cache else ({}, {})
     return op.work(
@@ -116,7 +121,7 @@ def _attend(
         other=each * heads.scores + extra,
         op_class=OpClass.ATTENTION,
         dtype=dtype,
-        touched=reads,
+        touched={**reads, **(tables or {})},
         written=writes,
         formula=formula + heads.formula,
         note=note,
@@ -219,7 +224,7 @@ def group_query_attention(op: Op) -> Work:
     extra = turned * (ROTARY * op.attr("do_rotary", 0) + (RMS + 1) * op.has(14))
     masks = op.attr("causal", 1) + op.has(10)
     sizes = _Heads(batch, heads, kv_heads, queries, new, keys, size, size)
-    return _attend(op, sizes, cache, masks=masks, extra=extra)
+    return _attend(op, sizes, cache, masks=masks, extra=extra, tables=rotary_rows(op, (7, 8), batch * new))
 
 
 def _rank3(shape: Shape) -> tuple[int, int, int]:

@@ -82,17 +82,17 @@ def support_vectors(op: Op) -> Work:
 
 @cost(f"{ML}::TreeEnsembleRegressor", f"{ML}::TreeEnsembleClassifier")
 def trees(op: Op) -> Work:
-    """A row walks down each tree: ⌈log₂(nodes + 1)⌉ comparisons if it is balanced, 1 to add the leaf."""
+    """A row walks down each tree: ⌊log₂ nodes⌋ comparisons if it is balanced, 1 to add the leaf."""
     ids = op.node.attributes.get("nodes_treeids", ())
     sizes = Counter(ids if isinstance(ids, tuple) else ()).values()
-    return _trees(op, sum(size.bit_length() + 1 for size in sizes))
+    return _trees(op, sum(size.bit_length() for size in sizes))
 
 
 @cost(f"{ML}::TreeEnsemble")
 def tree_ensemble(op: Op) -> Work:
-    """As TreeEnsembleRegressor, all trees taken to be of one size (inner nodes / roots)."""
+    """As TreeEnsembleRegressor: ⌈log₂(inner nodes + 1)⌉ comparisons, all trees taken to be of one size."""
     roots, inner = _length(op, "tree_roots"), _length(op, "nodes_featureids")
-    depth = (inner // roots + 1).bit_length() if roots else 0
+    depth = (inner // roots).bit_length() if roots else 0
     return _trees(op, roots * (depth + 1))
 
 

@@ -73,6 +73,7 @@ def elementwise(op: Op) -> Work:
 @cost("Max", "Min", "Sum", "Mean")
 def variadic(op: Op) -> Work:
     """operands − 1 an output element; Mean one more, its division."""
+    op.input()
     each = sum(t is not None for t in op.inputs) - 1 + (op.node.op == "Mean")
     return op.work(other=each * op.elements())
 

@@ -178,10 +178,12 @@ def matmul_packed(op: Op) -> Work:
 @cost(f"{MICROSOFT}::MatMulFpQ4")
 def matmul_blob(op: Op) -> Work:
     """As MatMul with a packed weight whose shape (K, N) is the value of operand 2."""
-    b = op.input(2).value
+    a, b = op.shape(), op.input(2).value
     if b is None:
-        raise CostError("the shape of operand 1 (operand 2) is not a constant")
-    return _work(op, _product(op.shape(), tuple(int(size) for size in b)))
+        return op.work(
+            op_class=OpClass.DENSE, note="the weight's shape (operand 2) is not a constant: uncounted"
+        )
+    return _work(op, _product(a, tuple(int(size) for size in b)))
 
 
 @cost(f"{MICROSOFT}::GemmFloat8")

@@ -30,8 +30,13 @@ def _rotary(op: Op, tables: tuple[int, int]) -> Work:
     elements = math.prod(x)
     rotated = elements * partial // size if partial and size else elements
     positions = x[0] * (x[2] if len(x) == 4 else x[1])
-    read = {slot: min(op.input(slot).bytes, positions * _row_bytes(op.input(slot))) for slot in tables}
-    return op.work(other=ROTARY * rotated, touched=read)
+    return op.work(other=ROTARY * rotated, touched=rotary_rows(op, tables, positions))
+
+
+def rotary_rows(op: Op, tables: tuple[int, int], positions: int) -> dict[int, int]:
+    """Bytes read of the cos and sin `tables` (operand slots): a row a position, at most all of them."""
+    present = ((slot, op.get(slot)) for slot in tables)
+    return {slot: min(t.bytes, positions * _row_bytes(t)) for slot, t in present if t is not None}
 
 
 def _row_bytes(table: Tensor) -> int:

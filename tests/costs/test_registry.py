@@ -1,0 +1,95 @@
+"""Which operators have a rule, and what becomes of one that has none."""
+
+from __future__ import annotations
+
+import pytest
+from one_node import t, work
+
+from efficiency_cli.costs import CostError, cost, rules
+from efficiency_cli.costs.not_modelled import NOT_MODELLED
+from efficiency_cli.graph.model import OpClass
+
+onnx_defs = pytest.importorskip("onnx.defs")
+
+# what onnxruntime's optimisers and quantisers and the GenAI exporters write
+MICROSOFT = """
+Attention BeamSearch BiasGelu BiasSplitGelu DynamicQuantizeLSTM DynamicQuantizeMatMul
+EmbedLayerNormalization FastGelu FusedConv FusedGemm FusedMatMul FusedMatMulActivation GatherBlockQuantized
+Gelu GreedySearch GroupNorm GroupQueryAttention MatMulBnb4 MatMulIntegerToFloat MatMulNBits MoE
+MultiHeadAttention NhwcConv NhwcFusedConv PackedAttention PackedMultiHeadAttention QAttention
+QEmbedLayerNormalization QGemm QLinearAdd QLinearAveragePool QLinearConcat QLinearConv
+QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax
+QLinearWhere QMoE QuickGelu RotaryEmbedding Sampling SimplifiedLayerNormalization SkipGroupNorm
+SkipLayerNormalization SkipSimplifiedLayerNormalization
+"""
+
+
+def _key(domain, name):
+    return f"{domain}::{name}" if domain else name
+
+
+def _all_onnx():
+    return sorted({_key(schema.domain, schema.name) for schema in onnx_defs.get_all_schemas_with_history()})
+
+
+def _ruled():
+    return {_key(*key) for key in rules()}
+
+
+def test_every_operator_of_onnx_has_a_rule_or_a_decision():
+    assert [key for key in _all_onnx() if key not in _ruled() and key not in NOT_MODELLED] == []
+
+
+def test_every_usual_microsoft_operator_has_a_rule_or_a_decision():
+    keys = [f"com.microsoft::{name}" for name in MICROSOFT.split()]
+    assert [key for key in keys if key not in _ruled() and key not in NOT_MODELLED] == []
+
+
+def test_no_operator_has_both():
+    assert sorted(_ruled() & NOT_MODELLED.keys()) == []
+
+
+def test_rules_say_what_they_count():
+    assert [rule.__name__ for rule in rules().values() if not rule.__doc__] == []
+
+
+def test_a_second_rule_is_refused():
+    rules()
+    with pytest.raises(ValueError, match=r"Conv already has a cost rule"):
+        cost("Conv")(lambda op: op.view())
+
+
+def test_an_unknown_operator_counts_as_traffic():
+    result = work("my.domain::Fold", [(4, 8), t((8,), "int8")], [(4,)])
+    assert (result.macs, result.ops, result.modelled, result.op_class) == (0, 0, False, OpClass.MOVEMENT)
+    assert (result.reads, result.writes) == ({"i0": 4 * 8 * 4, "i1": 8}, {"o0": 16})
+
+
+@pytest.mark.parametrize("key", sorted(_ruled()))
+def test_no_rule_fails_on_unknown_shapes(key):
+    attributes = {"num_heads": 2, "kv_num_heads": 2, "equation": "a,b,c,d,e,f,g,h,i->", "N": 1, "K": 1}
+    result = work(key, [t(None)] * 9, [t(None)] * 2, **attributes)
+    assert result.macs == 0
+
+
+@pytest.mark.parametrize("key", sorted(_ruled()))
+@pytest.mark.parametrize(
+    "operands", [[], [()] * 9, [(0,)] * 9, [(1, 2, 3)] * 9], ids=["none", "scalars", "empty", "odd"]
+)
+def test_nonsense_is_refused_by_name_or_counted(key, operands):
+    refusal, result = None, None
+    try:
+        result = work(key, operands, [(3,)] * 2)
+    except CostError as error:
+        refusal = error.what
+    if result is None:
+        assert refusal.startswith("node 'a_")
+        return
+    assert result.ops >= 2 * result.macs >= 0
+    sizes = (*result.reads.values(), *result.writes.values())
+    assert all(isinstance(size, int) and size >= 0 for size in sizes)
+
+
+def test_numbers_beyond_64_bits_stay_exact():
+    assert work("MatMul", [(2**62, 16), (16, 8)], [(2**62, 8)]).macs == 2**69
+    assert work("Sigmoid", [(2**80,)], [(2**80,)]).ops == 4 * 2**80
