@@ -197,17 +197,17 @@ def format_capacity(value: float) -> str:
 
 
 def format_time(seconds: float) -> str:
-    """"8.91 ms", "71.0 ms", "1.20 s"."""
+    """Seconds with a prefix: "8.91 ms", "71.0 ms", "1.20 s"."""
     return _scaled(seconds, _DOWN, "s") if seconds else "0 s"
 
 
 def format_energy(joules: float) -> str:
-    """"18.0 mJ"."""
+    """Joules with a prefix: "18.0 mJ"."""
     return _scaled(joules, _DOWN, "J") if joules else "0 J"
 
 
 def format_percent(fraction: float) -> str:
-    """"12.5 %"; whole numbers from 10 % of more than 99.5 %."""
+    """As in "12.5 %"; whole numbers from 10 % of more than 99.5 %."""
     percent = 100 * fraction
     if percent and abs(percent) < 0.1:
         return "<0.1 %"

@@ -1,9 +1,9 @@
 """`--set KEY=VALUE`: changes one number of a profile's tree before it is built.
 
-    memory.dram.bandwidth=2x     twice what the profile says
-    clock=600MHz                 everything counted in cycles follows
-    compute.int8.matrix=1 TOP/s  a number the profile may not have yet
-    overlap=0                    a key of a runtime: in every runtime
+memory.dram.bandwidth=2x     twice what the profile says
+clock=600MHz                 everything counted in cycles follows
+compute.int8.matrix=1 TOP/s  a number the profile may not have yet
+overlap=0                    a key of a runtime: in every runtime
 """
 
 from __future__ import annotations

@@ -211,9 +211,9 @@ class Energy:
     per_op: Annotated[
         Mapping[DType, Annotated[Quantity, Measure("energy_per_op")]], "by data type; a MAC is 2 OP"
     ] = field(default_factory=dict)
-    per_byte: Annotated[
-        Mapping[str, Annotated[Quantity, Measure("energy_per_byte")]], "by memory level"
-    ] = field(default_factory=dict)
+    per_byte: Annotated[Mapping[str, Annotated[Quantity, Measure("energy_per_byte")]], "by memory level"] = (
+        field(default_factory=dict)
+    )
 
 
 @dataclass(frozen=True, slots=True)
