@@ -186,7 +186,7 @@ class _Walker:
     def enter_inferred(self, model: ModelProto, scope: Scope) -> None:
         """onnx's inference over the whole model; silently nothing where it refuses the model."""
         try:
-            result = onnx.shape_inference.infer_shapes(model, data_prop=True)
+            result = onnx.shape_inference.infer_shapes(model, data_prop=False)
         except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, UnicodeDecodeError):
             return
         for value in (*result.graph.value_info, *result.graph.output):
