@@ -25,6 +25,7 @@ _OTHER_QUANTIZED = frozenset(
 )
 # operators that run inside the integer kernel they follow
 _EPILOGUES = frozenset("Relu LeakyRelu Clip Sigmoid HardSigmoid HardSwish Tanh Add Mul PRelu Gelu".split())
+_UNARY_EPILOGUES = _EPILOGUES - {"Add", "Mul"}
 _QUANTIZE = frozenset({"QuantizeLinear"})
 _DEQUANTIZE = frozenset({"DequantizeLinear"})
 _NORMALIZED = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm"})
@@ -35,7 +36,7 @@ class Execution:
     """How one graph runs.
 
     `absorbed`  node index -> why it costs nothing of its own
-    `alias`     tensor -> the tensor that really crosses memory in its place
+    `alias`     tensor -> the tensor that really crosses memory in its place (never an alias itself)
     `beside`    tensor -> scales and zero points read along with it
     `dtype`     node index -> the type it computes in, where that differs from its operands'
     """
@@ -47,9 +48,7 @@ class Execution:
 
     def resolve(self, name: str) -> str:
         """The tensor that stands in memory for `name`: through views, fused Q/DQ and folded BatchNormalization."""
-        while (other := self.alias.get(name)) is not None:
-            name = other
-        return name
+        return self.alias.get(name, name)
 
 
 def execution_of(graph: Graph) -> Execution:
@@ -88,7 +87,7 @@ class _Planner:
                 self._fold_batch_norm(k, node)
         if any(node.op == "DequantizeLinear" for node in self.graph.nodes):
             self._fuse_quantization()
-        return Execution(self.absorbed, self.alias, self.beside, self.dtype)
+        return Execution(self.absorbed, _followed(self.alias), self.beside, self.dtype)
 
     def _fold_constant(self, k: int, node: Node) -> None:
         self.absorbed[k] = "constant"
@@ -231,8 +230,34 @@ class _Planner:
         return compute_type(widest)
 
     def _feeds_quantize(self, node: Node) -> bool:
-        readers = [k for o in node.outputs if o for k in self._behind_views(o)]
-        return bool(readers) and all(k >= 0 and self.graph.nodes[k].op in _QUANTIZE for k in readers)
+        """Whether all that reads the node's outputs is QuantizeLinear, perhaps behind an activation."""
+        pending = [k for o in node.outputs if o for k in self._behind_views(o)]
+        if not pending:
+            return False
+        while pending:
+            k = pending.pop()
+            if k < 0:
+                return False
+            reader = self.graph.nodes[k]
+            if reader.op in _UNARY_EPILOGUES:
+                behind = self._behind_views(reader.outputs[0])
+                if not behind:
+                    return False
+                pending.extend(behind)
+            elif reader.op not in _QUANTIZE:
+                return False
+        return True
+
+
+def _followed(alias: Mapping[str, str]) -> dict[str, str]:
+    """Every alias followed to its end."""
+    result: dict[str, str] = {}
+    for name in alias:
+        end = name
+        while end in alias:
+            end = alias[end]
+        result[name] = end
+    return result
 
 
 def compute_type(dtype: DType) -> DType:

@@ -5,7 +5,7 @@ Counting is done once a model and kept; estimating it on many machines only read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from efficiency_cli.costs.control_flow import Body, Choices, bodies_of
 from efficiency_cli.graph.constants import Stored, stored_constants
 from efficiency_cli.graph.execution import Execution, compute_type, execution_of, narrow_bytes
 from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, kernels_of
-from efficiency_cli.graph.model import MAC_CLASSES, DType, Graph, Model, Node, OpClass, Tensor
+from efficiency_cli.graph.model import MAC_CLASSES, DType, Graph, Model, Node, OpClass
 from efficiency_cli.roofline.labels import op_label
 
 
@@ -77,7 +77,6 @@ class Kernel:
     written_bytes: int
     reads: Mapping[str, int]
     writes: Mapping[str, int]
-    written_elements: int
     repeat: int
     modelled: bool
 
@@ -177,6 +176,14 @@ class Network:
         return self._grouped[key]
 
     @cached_property
+    def activations(self) -> tuple[int, int]:
+        """Elements and bytes of the inputs and of all that kernels of the usual patterns write."""
+        graph = self.model.graph
+        inputs = [graph.tensors[i] for i in graph.inputs]
+        elements, size = _activations(self._root)
+        return elements + sum(t.numel for t in inputs), size + sum(t.bytes for t in inputs)
+
+    @cached_property
     def _stored(self) -> tuple[list[Stored], list[str]]:
         return stored_constants(self.model.graph)
 
@@ -231,7 +238,7 @@ def _kernel(index: int, scope: _Scope, group: tuple[int, ...]) -> Kernel:
     nodes = [scope.graph.nodes[k] for k in group]
     # the node with most MACs names the kernel and its class; without MACs the one with most operations
     anchor = max(range(len(group)), key=lambda j: (works[j].macs, works[j].ops, -j))
-    weights, reads, writes = _boundary(scope, group)
+    weights, reads, writes = _boundary(scope, nodes, works, group)
     dtype = scope.execution.dtype.get(group[anchor]) or works[anchor].dtype
     label = op_label(nodes[anchor], scope.graph, works[anchor].op_class)
     return Kernel(
@@ -249,64 +256,69 @@ def _kernel(index: int, scope: _Scope, group: tuple[int, ...]) -> Kernel:
         written_bytes=sum(writes.values()) * scope.repeat,
         reads=reads,
         writes=writes,
-        written_elements=_elements(scope, writes) * scope.repeat,
         repeat=scope.repeat,
         modelled=all(w.modelled for w in works),
     )
 
 
-def _boundary(scope: _Scope, group: tuple[int, ...]) -> tuple[int, dict[str, int], dict[str, int]]:
+def _boundary(
+    scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]
+) -> tuple[int, dict[str, int], dict[str, int]]:
     """Bytes of weights read, and of activations read and written, by tensor, across the kernel's border."""
-    resolve, tensors = scope.execution.resolve, scope.graph.tensors
-    made = {resolve(o) for k in group for o in scope.graph.nodes[k].outputs if o}
+    final, tensors, beside = scope.execution.alias, scope.graph.tensors, scope.execution.beside
+    made = {final.get(o, o) for node in nodes for o in node.outputs if o} if len(group) > 1 else frozenset()
     weights: dict[str, int] = {}
     reads: dict[str, int] = {}
-    for k in group:
-        for name, touched in scope.works[k].reads.items():
-            source = resolve(name)
+    for work in works:
+        for name, touched in work.reads.items():
+            source = final.get(name, name)
             if source in made or not touched:
                 continue
-            size = _size(tensors, source, name, touched)
-            target, key = (weights, source) if tensors[source].is_constant else (reads, _key(scope, source))
-            target[key] = max(size, target.get(key, 0))
-            for beside in scope.execution.beside.get(source, ()):
-                weights[beside] = tensors[beside].bytes
-    return sum(weights.values()), reads, _written(scope, group, made)
+            size = touched if source == name else narrow_bytes(tensors[source], tensors[name], touched)
+            if tensors[source].is_constant:
+                weights[source] = max(size, weights.get(source, 0))
+                for scale in beside.get(source, ()):
+                    weights[scale] = tensors[scale].bytes
+            else:
+                key = _key(scope, source)
+                reads[key] = max(size, reads.get(key, 0))
+    return sum(weights.values()), reads, _written(scope, nodes, works, group)
 
 
-def _written(scope: _Scope, group: tuple[int, ...], made: set[str]) -> dict[str, int]:
-    resolve, tensors = scope.execution.resolve, scope.graph.tensors
-    inside = {resolve(i) for k in group for i in scope.graph.nodes[k].inputs if i}
-    needed = _read_elsewhere(scope, group, made & inside)
+def _written(
+    scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]
+) -> dict[str, int]:
+    """What leaves the kernel: all it makes except what only its own nodes read."""
+    final, tensors = scope.execution.alias, scope.graph.tensors
+    inside = {final.get(i, i) for node in nodes for i in node.inputs if i} if len(group) > 1 else frozenset()
     writes: dict[str, int] = {}
-    for k in group:
-        for name, touched in scope.works[k].writes.items():
-            target = resolve(name)
-            if touched and (target not in inside or target in needed):
-                writes[_key(scope, target)] = _size(tensors, target, name, touched)
+    for work in works:
+        for name, touched in work.writes.items():
+            target = final.get(name, name)
+            if touched and (target not in inside or _read_elsewhere(scope, group, target)):
+                size = touched if target == name else narrow_bytes(tensors[target], tensors[name], touched)
+                writes[_key(scope, target)] = size
     return writes
 
 
-def _read_elsewhere(scope: _Scope, group: tuple[int, ...], names: set[str]) -> set[str]:
-    """Of the tensors that the kernel both makes and reads, those that others read too."""
-    members = set(group)
-    return {n for n in names if n in scope.leaving or not members.issuperset(scope.readers.get(n, ()))}
+def _read_elsewhere(scope: _Scope, group: tuple[int, ...], name: str) -> bool:
+    return name in scope.leaving or any(k not in group for k in scope.readers.get(name, ()))
 
 
-def _elements(scope: _Scope, writes: Mapping[str, int]) -> int:
-    """Elements behind the written bytes, each tensor by its own type's width."""
+def _activations(scope: _Scope) -> tuple[int, int]:
+    elements = size = 0
     prefix = f"{scope.path}:"
-    total = 0
-    for key, size in writes.items():
-        tensor = scope.graph.tensors.get(key.removeprefix(prefix))
-        bits = tensor.dtype.bits if tensor is not None and tensor.dtype is not None else 0
-        total += size * 8 // bits if bits else 0
-    return total
+    for group in kernels_of(scope.graph, scope.execution, DEFAULT_PATTERNS):
+        for body in scope.inner.get(group[0], ()):
+            inner_elements, inner_size = _activations(body)
+            elements, size = elements + inner_elements, size + inner_size
+        nodes, works = [scope.graph.nodes[k] for k in group], [scope.works[k] for k in group]
+        for key, written in _written(scope, nodes, works, group).items():
+            dtype = scope.graph.tensors[key.removeprefix(prefix)].dtype
+            size += written * scope.repeat
+            elements += written * 8 // dtype.bits * scope.repeat if dtype is not None else 0
+    return elements, size
 
 
 def _key(scope: _Scope, name: str) -> str:
     return scope.keys.get(name) or f"{scope.path}:{name}"
-
-
-def _size(tensors: Mapping[str, Tensor], source: str, name: str, touched: int) -> int:
-    return touched if source == name else narrow_bytes(tensors[source], tensors[name], touched)

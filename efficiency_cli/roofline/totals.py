@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
 from efficiency_cli.graph.model import Graph
 from efficiency_cli.roofline.memory import LiveSet, live_set
 from efficiency_cli.roofline.network import Kernel, Network
@@ -85,7 +84,7 @@ def totals_of(network: Network, kernels: Sequence[Kernel], live: LiveSet) -> Tot
     for constant in stored:
         if constant.dtype is not None and constant.bytes:
             stored_bytes[constant.dtype.value] += constant.bytes
-    elements, size = _activations(network)
+    elements, size = network.activations
     return Totals(
         macs=sum(node.macs for node in network.nodes),
         ops=sum(node.ops for node in network.nodes),
@@ -104,17 +103,6 @@ def totals_of(network: Network, kernels: Sequence[Kernel], live: LiveSet) -> Tot
         kernels=sum(k.repeat for k in kernels),
         kv_cache_bytes=_kv_cache(network.model.graph),
     )
-
-
-def _activations(network: Network) -> tuple[int, int]:
-    """Elements and bytes of all activations: the inputs and what the kernels of any runtime write."""
-    graph = network.model.graph
-    elements = sum(graph.tensors[i].numel for i in graph.inputs)
-    size = sum(graph.tensors[i].bytes for i in graph.inputs)
-    for kernel in network.kernels(DEFAULT_PATTERNS):
-        size += kernel.written_bytes
-        elements += kernel.written_elements
-    return elements, size
 
 
 def _kv_cache(graph: Graph) -> int:

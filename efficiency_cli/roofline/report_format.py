@@ -1,0 +1,245 @@
+"""The JSON report, declared: what other programs build on.
+
+Types only. `report_data` fills them, `reports/schema.py` turns them into JSON Schema; the names and
+their meaning are said here and nowhere else. Changes are additive; anything else raises SCHEMA_VERSION.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypedDict
+
+from msgspec import Meta
+
+SCHEMA_VERSION = 1
+
+Count = Annotated[int, Meta(ge=0)]
+Bytes = Annotated[int, Meta(ge=0, description="bytes")]
+Seconds = Annotated[float, Meta(ge=0, description="seconds")]
+Fraction = Annotated[float, Meta(ge=0, description="0 … 1")]
+Bound = Literal["compute", "memory", "overhead"]
+Extent = Annotated[int | None, Meta(description="elements along one axis; null: the whole of it, however large")]
+
+
+class Tool(TypedDict):
+    """The program that wrote the report."""
+
+    name: str
+    version: str
+
+
+class ModelPart(TypedDict):
+    """The file, and the sizes it was read with."""
+
+    path: str
+    file_bytes: Bytes
+    opset: dict[str, int]
+    ir_version: int
+    producer: str
+    nodes: Annotated[Count, Meta(description="nodes, functions inlined, bodies of If, Loop and Scan included")]
+    dims: dict[str, int]
+    inputs: list[TensorPart]
+    outputs: list[TensorPart]
+
+
+class TensorPart(TypedDict):
+    """One tensor; shape and dtype are null where they could not be known."""
+
+    name: str
+    shape: list[int] | None
+    dtype: str | None
+    kind: Literal["input", "output", "activation", "weight", "constant"]
+
+
+class Source(TypedDict):
+    """One number of the profile: value in SI base units, as written, and where it is from."""
+
+    key: str
+    value: float
+    text: str
+    source: str
+    kind: Literal["datasheet", "measured", "derived", "calibrated"]
+    note: str
+
+
+class CalibrationPart(TypedDict):
+    """What the runtime's numbers were fitted to."""
+
+    measurements: float
+    models: float
+    held_out_error: Fraction
+    source: str
+
+
+HardwarePart = TypedDict(
+    "HardwarePart",
+    {
+        "id": str,
+        "name": str,
+        "class": Literal["mcu", "cpu", "gpu", "npu"],
+        "runtime": str,
+        "runtime_name": str,
+        "dtype": Annotated[str, Meta(description="the type that most operations run in")],
+        "grade": Annotated[
+            Literal["datasheet", "calibrated", "measured"], Meta(description="how far to trust the times")
+        ],
+        "overlap": Annotated[Fraction, Meta(description="1: compute and memory time overlap; 0: they add up")],
+        "ridge_point": Annotated[float | None, Meta(description="peak OP/s over bandwidth, OP/B")],
+        "calibration": CalibrationPart | None,
+        "provenance": Annotated[list[Source], Meta(description="every number of the profile that may matter")],
+    },
+)
+
+
+class Latency(TypedDict):
+    """Seconds: the textbook roofline, and the expected time in its 80 % interval."""
+
+    bound: Seconds
+    lower: Seconds
+    expected: Seconds
+    upper: Seconds
+
+
+class Share(TypedDict):
+    """Fractions of the expected time; their sum is 1."""
+
+    compute: Fraction
+    memory: Fraction
+    overhead: Fraction
+
+
+class TotalsPart(TypedDict):
+    """Sums of one run. What needs a machine is null without one."""
+
+    macs: Count
+    flops: Count
+    ops: Count
+    ops_by_dtype: dict[str, int]
+    parameters: Annotated[Count, Meta(description="elements of the weights, each once")]
+    auxiliary_parameters: Annotated[Count, Meta(description="shapes, axes, scales, zero points")]
+    weight_bytes: Bytes
+    weight_bytes_by_dtype: dict[str, int]
+    activation_elements: Count
+    activation_bytes: Bytes
+    peak_activation_bytes: Annotated[Bytes, Meta(description="the most bytes of activations alive at once")]
+    peak_activation_at: Annotated[str, Meta(description="the kernel at which that is")]
+    ram_bytes: Annotated[int | None, Meta(description="activations at their peak, and weights where both share a memory")]
+    flash_bytes: Annotated[int | None, Meta(description="weights; null where they share a memory with activations")]
+    fits: Annotated[bool | None, Meta(description="null where the machine does not say how much it has")]
+    bytes_moved: Bytes
+    weight_bytes_read: Bytes
+    activation_bytes_read: Bytes
+    activation_bytes_written: Bytes
+    arithmetic_intensity: Annotated[float | None, Meta(description="OPs a byte moved")]
+    kernels: Annotated[Count, Meta(description="launches of one run; a kernel in a loop counts at each turn")]
+    batch: Count
+    latency_s: Latency | None
+    run_overhead_s: Annotated[float | None, Meta(description="part of the latency that belongs to no kernel")]
+    throughput_per_s: Annotated[float | None, Meta(description="inferences a second: batch / expected latency")]
+    throughput_pipelined_per_s: Annotated[
+        float | None, Meta(description="steady state when successive runs overlap: batch / slowest kernel")
+    ]
+    energy_j: float | None
+    time_share: Share | None
+    receptive_field: Annotated[
+        dict[str, list[Extent]], Meta(description="by output: input elements one output element depends on")
+    ]
+    kv_cache_bytes: Bytes
+
+
+class UnmodelledPart(TypedDict):
+    """An operator without a cost rule: its bytes count, its operations do not."""
+
+    domain: str
+    op: str
+    count: Count
+    nodes: list[str]
+
+
+class CoveragePart(TypedDict):
+    """Which part of the nodes, and of their bytes, has a cost rule."""
+
+    nodes: Fraction
+    bytes: Fraction
+    unmodelled: list[UnmodelledPart]
+    unknown_shapes: Annotated[list[str], Meta(description="tensors without a shape: they count as empty")]
+
+
+class NodePart(TypedDict):
+    """One node of the model. Its counts are its own, before fusion, for all its repeats."""
+
+    name: str
+    op: str
+    domain: str
+    path: Annotated[str, Meta(description="the graph it is in: 'graph', or through bodies of If, Loop and Scan")]
+    inputs: Annotated[list[TensorPart | None], Meta(description="null for an operand left out")]
+    outputs: list[TensorPart | None]
+    macs: Count
+    flops: Count
+    ops: Count
+    parameters: Annotated[Count, Meta(description="a weight that nodes share counts at each of them")]
+    bytes_moved: Annotated[Bytes, Meta(description="what it would touch alone; a kernel's are what crosses its border")]
+    kernel: Annotated[int | None, Meta(description="index of its kernel; null where it costs nothing")]
+    repeat: Count
+    absorbed: Annotated[str | None, Meta(description="why it costs nothing of its own")]
+    receptive_field: Annotated[list[Extent] | None, Meta(description="of its first output; null where unknown")]
+
+
+class KernelPart(TypedDict):
+    """What is dispatched at once; for all its repeats. Times are null without a machine."""
+
+    index: int
+    name: Annotated[str, Meta(description="the node with most of the work")]
+    nodes: list[str]
+    op: str
+    op_class: str
+    dtype: str | None
+    macs: Count
+    flops: Count
+    ops: Count
+    bytes_moved: Bytes
+    weight_bytes_read: Bytes
+    activation_bytes_read: Bytes
+    activation_bytes_written: Bytes
+    arithmetic_intensity: float | None
+    repeat: Count
+    modelled: bool
+    time_s: Latency | None
+    compute_s: float | None
+    memory_s: float | None
+    weight_s: Annotated[float | None, Meta(description="the part of memory_s that reads weights")]
+    activation_s: Annotated[float | None, Meta(description="the part of memory_s that moves activations")]
+    overhead_s: float | None
+    bound: Bound | None
+    margin: Annotated[
+        float | None, Meta(description="longer over shorter of compute and memory; null when one is 0")
+    ]
+    weight_level: Annotated[str | None, Meta(description="the memory its weights come from")]
+    activation_level: Annotated[str | None, Meta(description="the memory its activations are in")]
+    peak_dtype: Annotated[str | None, Meta(description="the type whose peak it is timed with")]
+    energy_j: float | None
+    peak_live_bytes: Annotated[Bytes, Meta(description="activations alive while it runs")]
+
+
+class Report(TypedDict):
+    """One model, counted, and timed where a machine was given."""
+
+    schema_version: Annotated[int, Meta(ge=1)]
+    tool: Tool
+    command: str
+    model: ModelPart
+    hardware: HardwarePart | None
+    totals: TotalsPart
+    coverage: CoveragePart
+    assumptions: Annotated[list[str], Meta(description="values chosen where the model or profile gave none")]
+    notes: list[str]
+    nodes: list[NodePart]
+    kernels: list[KernelPart]
+
+
+class Results(TypedDict):
+    """Several reports, in the order asked for."""
+
+    schema_version: Annotated[int, Meta(ge=1)]
+    tool: Tool
+    command: str
+    results: list[Report]
