@@ -56,13 +56,13 @@ def read_model(
 
 def load(path: str) -> tuple[ModelProto, int]:
     """The parsed model without large payloads, and the file's size in bytes."""
-    with open_bytes(path) as buffer:
-        size = len(buffer)
-        other = what_else(buffer)
+    with open_bytes(path) as source:
+        size = len(source)
+        other = what_else(source)
         if other is not None:
             raise ModelError(f"{path} is not an ONNX model: it is {other[0]}", hint=other[1].replace("FILE", path))
         try:
-            kept = strip_payloads(buffer)
+            kept = strip_payloads(source)
         except WireError as error:
             raise ModelError(
                 f"{path} is not a complete ONNX model: {error}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
 import stat
@@ -14,14 +13,52 @@ from pathlib import Path
 from typing import BinaryIO
 
 from efficiency_cli.errors import ModelError, did_you_mean
-from efficiency_cli.graph.wire import Buffer
+from efficiency_cli.graph.wire import Source, WireError
 
 STDIN = "-"
 
 
+class FileBytes:
+    """A wire.Source over an open file that holds one window of it at a time.
+
+    Not a memory map: the kernel maps neighbouring megabytes of each page that is touched, and a scan
+    over a file of weights would count nearly all of them as its memory.
+    """
+
+    WINDOW = 1 << 16
+
+    def __init__(self, fileno: int, size: int) -> None:
+        self.fileno = fileno
+        self.size = size
+        self.start = self.end = 0
+        self.window = b""
+
+    def __len__(self) -> int:
+        return self.size
+
+    def byte(self, pos: int) -> int:
+        if not self.start <= pos < self.end:
+            self.window = os.pread(self.fileno, self.WINDOW, pos)
+            self.start, self.end = pos, pos + len(self.window)
+            if not self.window:
+                raise WireError("the file became shorter while it was read", pos)
+        return self.window[pos - self.start]
+
+    def slice(self, start: int, end: int) -> bytes:
+        if self.start <= start and end <= self.end:
+            return self.window[start - self.start : end - self.start]
+        data = b""
+        while len(data) < end - start:
+            part = os.pread(self.fileno, end - start - len(data), start + len(data))
+            if not part:
+                raise WireError("the file became shorter while it was read", start + len(data))
+            data += part
+        return data
+
+
 @contextmanager
-def open_bytes(path: str) -> Iterator[Buffer]:
-    """The file's bytes, memory-mapped; '-' is standard input (spooled to disk when it is a pipe).
+def open_bytes(path: str) -> Iterator[FileBytes]:
+    """The file's bytes; '-' is standard input (spooled to disk when it is a pipe).
 
     Raises ModelError for a missing, empty or unreadable file or a directory.
     """
@@ -29,8 +66,7 @@ def open_bytes(path: str) -> Iterator[Buffer]:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise ModelError(f"{_shown(path)} is empty", hint="export the model again")
-        # not closed by hand: an error on its way up may still hold slices of it
-        yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        yield FileBytes(file.fileno(), size)
 
 
 @contextmanager
@@ -92,9 +128,9 @@ def _inside_hint(folder: Path) -> str:
     return f"name a file in it: effcli analyze {inside[0]}" if inside else "name an .onnx file"
 
 
-def what_else(buffer: Buffer) -> tuple[str, str] | None:
+def what_else(source: Source) -> tuple[str, str] | None:
     """(what the bytes are, what to do) when they are a known format other than ONNX."""
-    head = bytes(buffer[:64])
+    head = source.slice(0, min(64, len(source)))
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the model itself", "fetch it: git lfs pull"
     if head.startswith(b"\x1f\x8b"):
@@ -110,7 +146,7 @@ def what_else(buffer: Buffer) -> tuple[str, str] | None:
     if head.startswith(b"\x89HDF"):
         return "an HDF5 file (Keras)", "convert it: python -m tf2onnx.convert --keras FILE --output model.onnx"
     if _is_text(head):
-        if b"ir_version" in bytes(buffer[:4096]):
+        if b"ir_version" in source.slice(0, min(4096, len(source))):
             return (
                 "an ONNX model in protobuf's text format",
                 "convert it: python -c \"import onnx; onnx.save(onnx.load('FILE', format='textproto'), 'model.onnx')\"",

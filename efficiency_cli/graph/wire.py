@@ -11,9 +11,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-Buffer = bytes | memoryview
-Chunks = list[Buffer]
+Chunks = list[bytes]
+
+
+class Source(Protocol):
+    """Bytes at rest: a file read a window at a time, or bytes in memory."""
+
+    def __len__(self) -> int: ...
+
+    def byte(self, pos: int) -> int:
+        """The byte at `pos`, 0 ≤ pos < len."""
+
+    def slice(self, start: int, end: int) -> bytes:
+        """The bytes from `start` up to `end`."""
+
+
+class Bytes:
+    """A Source over bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def byte(self, pos: int) -> int:
+        return self.data[pos]
+
+    def slice(self, start: int, end: int) -> bytes:
+        return self.data[start:end]
+
 
 # payloads up to this many bytes stay: shape inference reads them (method.md §3: "a few KB")
 KEEP_BYTES = 2048
@@ -71,98 +100,107 @@ def _onnx_messages() -> _Message:
 _MODEL = _onnx_messages()
 
 
-def strip_payloads(buffer: Buffer) -> bytes:
+def strip_payloads(source: Source) -> bytes:
     """The serialised model without tensor payloads over KEEP_BYTES.
 
     A tensor whose payload was dropped says data_location = EXTERNAL. Raises WireError where the
     bytes end early, claim impossible lengths or nest too deeply.
     """
-    view = memoryview(buffer)
-    chunks = _Scan(view).strip(0, len(view), _MODEL, 0)
-    kept = sum(map(len, chunks))
-    if kept > MAX_KEPT_BYTES:
-        raise WireError(f"the graph without its weights is {kept >> 20} MiB, more than is sensible", 0)
-    return b"".join(chunks)
-
-
-def _varint(view: memoryview, pos: int, end: int) -> tuple[int, int]:
-    result = shift = 0
-    while pos < end and shift < 70:
-        byte = view[pos]
-        pos += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, pos
-        shift += 7
-    raise WireError("the file ends inside a number" if pos >= end else "a number is malformed", pos)
-
-
-def _skip_scalar(view: memoryview, pos: int, end: int, wire_type: int) -> int:
-    if wire_type == _VARINT:
-        return _varint(view, pos, end)[1]
-    size = {_FIXED64: 8, _FIXED32: 4}.get(wire_type)
-    if size is None:
-        raise WireError("this is not a protobuf message", pos)
-    if pos + size > end:
-        raise WireError("the file ends inside a number", pos)
-    return pos + size
+    return b"".join(_Scan(source).strip(0, len(source), _MODEL, 0))
 
 
 class _Scan:
-    """One pass over a message; counts fields so that hostile bytes cannot keep it busy."""
+    """One pass over a message; counts fields and kept bytes, so that hostile ones cannot keep it busy."""
 
-    def __init__(self, view: memoryview) -> None:
-        self.view = view
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.byte = source.byte
         self.fields = 0
+        self.kept = 0
 
     def strip(self, pos: int, end: int, message: _Message, depth: int) -> Chunks:
-        """The chunks that remain of view[pos:end]; one chunk where nothing was dropped."""
+        """The chunks that remain of source[pos:end]; one chunk where nothing was dropped."""
         if depth > MAX_DEPTH:
             raise WireError(f"messages are nested more than {MAX_DEPTH} deep", pos)
-        view = self.view
         chunks: Chunks = []
         kept_from, dropped = pos, False
         while pos < end:
             start = pos
-            self.fields += 1
-            if self.fields > MAX_FIELDS:
-                raise WireError("the graph has more parts than a network can have", pos)
-            # tags and lengths under 128 take one byte: almost all of them
-            tag = view[pos]
-            pos += 1
-            if tag >= 0x80:
-                tag, pos = _varint(view, start, end)
-            number, wire_type = tag >> 3, tag & 7
+            self._count(pos)
+            number, wire_type, pos = self._tag(pos, end)
             if wire_type != _BYTES:
-                if number == 0:
-                    raise WireError("this is not a protobuf message", start)
                 if number in message.verbatim_from:
                     break
-                pos = _skip_scalar(view, pos, end, wire_type)
+                pos = self._skip_scalar(pos, end, wire_type)
                 continue
-            length, pos = _varint(view, pos, end)
+            length, pos = self._varint(pos, end)
             if pos + length > end:
                 raise WireError(f"a part claims {length:,} bytes where {end - pos:,} are left", start)
-            if length > KEEP_BYTES:
-                if number in message.drop:
-                    chunks.append(view[kept_from:start])
-                    kept_from, dropped = pos + length, True
-                elif (inner := message.enter.get(number)) is not None:
-                    part = self.strip(pos, pos + length, inner, depth + 1)
-                    if len(part) > 1:
-                        chunks.append(view[kept_from:start])
-                        chunks.append(_header(number, sum(map(len, part))))
-                        chunks.extend(part)
-                        kept_from = pos + length
-            elif number in message.verbatim_from and number not in message.drop:
-                break
+            if length <= KEEP_BYTES:
+                if number in message.verbatim_from and number not in message.drop:
+                    break
+            elif number in message.drop:
+                chunks.append(self._keep(kept_from, start))
+                kept_from, dropped = pos + length, True
+            elif (inner := message.enter.get(number)) is not None:
+                kept_before = self.kept
+                part = self.strip(pos, pos + length, inner, depth + 1)
+                if len(part) > 1:
+                    chunks.append(self._keep(kept_from, start))
+                    chunks.append(_header(number, sum(map(len, part))))
+                    chunks.extend(part)
+                    kept_from = pos + length
+                else:  # it stays as it is, inside the run of bytes that is kept at the end
+                    self.kept = kept_before
             pos += length
-        chunks.append(view[kept_from:end])
-        if dropped and message.mark:
+        chunks.append(self._keep(kept_from, end))
+        if dropped:
+            # two chunks at least: tells the caller that the length changed
             chunks.append(message.mark)
-        elif dropped:
-            chunks.append(b"")  # two chunks: tells the caller that the length changed
         return chunks
+
+    def _count(self, pos: int) -> None:
+        self.fields += 1
+        if self.fields > MAX_FIELDS:
+            raise WireError("the graph has more parts than a network can have", pos)
+
+    def _keep(self, start: int, end: int) -> bytes:
+        self.kept += end - start
+        if self.kept > MAX_KEPT_BYTES:
+            raise WireError(f"the graph without its weights is over {MAX_KEPT_BYTES >> 20} MiB", start)
+        return self.source.slice(start, end)
+
+    def _tag(self, pos: int, end: int) -> tuple[int, int, int]:
+        """Field number, wire type and the position behind them; tags under 128 take one byte, nearly all."""
+        tag = self.byte(pos)
+        if tag < 0x80:
+            pos += 1
+        else:
+            tag, pos = self._varint(pos, end)
+        if tag >> 3 == 0:
+            raise WireError("this is not a protobuf message", pos)
+        return tag >> 3, tag & 7, pos
+
+    def _varint(self, pos: int, end: int) -> tuple[int, int]:
+        result = shift = 0
+        while pos < end and shift < 70:
+            byte = self.byte(pos)
+            pos += 1
+            result |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return result, pos
+            shift += 7
+        raise WireError("the file ends inside a number" if pos >= end else "a number is malformed", pos)
+
+    def _skip_scalar(self, pos: int, end: int, wire_type: int) -> int:
+        if wire_type == _VARINT:
+            return self._varint(pos, end)[1]
+        size = {_FIXED64: 8, _FIXED32: 4}.get(wire_type)
+        if size is None:
+            raise WireError("this is not a protobuf message", pos)
+        if pos + size > end:
+            raise WireError("the file ends inside a number", pos)
+        return pos + size
 
 
 def _header(number: int, length: int) -> bytes:
