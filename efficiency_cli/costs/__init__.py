@@ -11,9 +11,10 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
+
+from msgspec import Struct
 
 from efficiency_cli.errors import EffcliError
 from efficiency_cli.graph.model import Attribute, DType, Graph, Node, OpClass, Shape, Tensor
@@ -23,8 +24,7 @@ MICROSOFT = "com.microsoft"
 _A = TypeVar("_A", int, float, str)
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """What one run of an operator must do.
 
     `macs`   true multiply–accumulate pairs

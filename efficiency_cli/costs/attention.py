@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from efficiency_cli.costs import MICROSOFT, CostError, Op, Work, cost
 from efficiency_cli.costs.normalization import RMS, SOFTMAX
@@ -21,8 +22,7 @@ from efficiency_cli.graph.model import DType, OpClass, Shape, Tensor
 _SOFTCAP = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Heads:
+class _Heads(Struct, frozen=True):
     """The sizes of one attention; `new` positions are appended to the cache, `keys` counts all of them."""
 
     batch: int
@@ -52,8 +52,7 @@ class _Heads:
         return f"{scores} × ({self.size} + {self.value_size}) = {self.macs:,} MACs"
 
 
-@dataclass(frozen=True, slots=True)
-class _Cache:
+class _Cache(Struct, frozen=True):
     """Where a node keeps its KV cache: operand slots and the output slots that continue them."""
 
     past: tuple[int, ...]

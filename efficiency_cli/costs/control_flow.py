@@ -8,7 +8,8 @@ once and makes the result a lower bound.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from efficiency_cli.costs import Op, Work, cost
 from efficiency_cli.graph.model import Graph, Node, OpClass
@@ -17,16 +18,14 @@ from efficiency_cli.graph.model import Graph, Node, OpClass
 MAX_TRIPS = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(Struct, frozen=True):
     """What the user decided about control flow: `branch` then | else | max, `trips` by node name."""
 
     branch: str = "max"
     trips: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """A subgraph that runs `repeat` times; `note` says what was assumed."""
 
     label: str

@@ -7,7 +7,8 @@ matter only through the output's shape.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from efficiency_cli.costs import MICROSOFT, CostError, Op, Work, cost
 from efficiency_cli.costs.elementwise import SILU, activation_ops
@@ -18,8 +19,7 @@ NCHWC = "com.microsoft.nchwc"  # onnxruntime's layout with channels in blocks of
 NHWC = "com.ms.internal.nhwc"  # its channels-last copies of ai.onnx operators
 
 
-@dataclass(frozen=True, slots=True)
-class _Taps:
+class _Taps(Struct, frozen=True):
     """The products of a convolution: `positions` take `fan`/`group` channels · Π`kernel` each.
 
     Positions are outputs and the fan input channels; the other way round when transposed.

@@ -7,7 +7,8 @@ experts.py, attention's own products in attention.py.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from efficiency_cli.costs import MICROSOFT, CostError, Op, Work, cost
 from efficiency_cli.costs.elementwise import GELU_TANH, activation_ops
@@ -15,8 +16,7 @@ from efficiency_cli.costs.quantization import DYNAMIC_QUANTIZE, REQUANTIZE, narr
 from efficiency_cli.graph.model import DType, OpClass, Shape
 
 
-@dataclass(frozen=True, slots=True)
-class _Product:
+class _Product(Struct, frozen=True):
     """`batch` independent products of (m, k) by (k, n)."""
 
     batch: Shape

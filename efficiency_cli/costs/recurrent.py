@@ -7,7 +7,8 @@ beforehand. Weights are read once a run: a machine that cannot keep them near re
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from efficiency_cli.costs import MICROSOFT, CostError, Op, Work, cost
 from efficiency_cli.costs.elementwise import activation_ops
@@ -15,8 +16,7 @@ from efficiency_cli.costs.quantization import DYNAMIC_QUANTIZE, narrow_type
 from efficiency_cli.graph.model import DType, OpClass
 
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
+class _Cell(Struct, frozen=True):
     """`steps` · `batch` · `directions` runs of `gates` gates of `hidden` units on `features` inputs."""
 
     steps: int

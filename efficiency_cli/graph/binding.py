@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from efficiency_cli.errors import MissingDimension, ModelError, UsageError, did_you_mean
 
@@ -20,8 +21,7 @@ MAX_ELEMENTS = 2**63 - 1
 EXAMPLE_SIZE = 128
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """What the user asked for: `dims` by symbol or 'INPUT[AXIS]', whole `shapes`, a `batch`."""
 
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -29,8 +29,7 @@ class Request:
     batch: int | None = None
 
 
-@dataclass(frozen=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """`shapes` by input; `symbols` by name; what was assumed; and which `dims` keys were not used yet."""
 
     shapes: Mapping[str, tuple[int, ...]]

@@ -8,7 +8,9 @@ A constant is a parameter (Kind.WEIGHT) when some node that does run uses it as 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.graph.model import DType, Graph, Kind, Node, Tensor
 from efficiency_cli.graph.roles import is_parameter, parameter_count
@@ -94,8 +96,7 @@ def _with_weights(graph: Graph, used: frozenset[str]) -> Graph:
     return replace(graph, nodes=nodes, tensors=tensors)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """One constant of the model: its elements as parameters (or auxiliary), its stored bytes."""
 
     tensor: Tensor

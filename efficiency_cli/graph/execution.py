@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from efficiency_cli.graph.constants import is_folded
 from efficiency_cli.graph.model import DType, Graph, Node, Tensor
@@ -31,8 +32,7 @@ _DEQUANTIZE = frozenset({"DequantizeLinear"})
 _NORMALIZED = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm"})
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Struct, frozen=True):
     """How one graph runs.
 
     `absorbed`  node index -> why it costs nothing of its own
@@ -56,15 +56,13 @@ def execution_of(graph: Graph) -> Execution:
     return _Planner(graph).plan()
 
 
-@dataclass
 class _Planner:
-    graph: Graph
-    absorbed: dict[int, str] = field(default_factory=dict)
-    alias: dict[str, str] = field(default_factory=dict)
-    beside: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    dtype: dict[int, DType] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.absorbed: dict[int, str] = {}
+        self.alias: dict[str, str] = {}
+        self.beside: dict[str, tuple[str, ...]] = {}
+        self.dtype: dict[int, DType] = {}
         self.users = Counter(i for node in self.graph.nodes for i in set(node.inputs) if i)
         self.users.update(self.graph.outputs)
         for node in self.graph.nodes:

@@ -7,7 +7,6 @@ around an operator are no choice of the runtime here but part of the counting (`
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from efficiency_cli.graph.execution import Execution
 from efficiency_cli.graph.model import Graph, Node
@@ -39,22 +38,21 @@ def kernels_of(graph: Graph, execution: Execution, patterns: Iterable[str]) -> l
     return _Grouper(graph, execution, frozenset(patterns)).run()
 
 
-@dataclass
 class _Group:
-    nodes: list[int]
-    anchor: str  # the operator that decides what may follow inside the kernel
+    __slots__ = ("anchor", "nodes")
+
+    def __init__(self, node: int, anchor: str) -> None:
+        self.nodes = [node]
+        self.anchor = anchor  # the operator that decides what may follow inside the kernel
 
 
-@dataclass
 class _Grouper:
-    graph: Graph
-    execution: Execution
-    patterns: frozenset[str]
-    groups: list[_Group | None] = field(default_factory=list)
-    owner: dict[str, int] = field(default_factory=dict)  # tensor -> group that makes it
-    joined: dict[int, int] = field(default_factory=dict)  # node -> group
-
-    def __post_init__(self) -> None:
+    def __init__(self, graph: Graph, execution: Execution, patterns: frozenset[str]) -> None:
+        self.graph = graph
+        self.execution = execution
+        self.patterns = patterns
+        self.groups: list[_Group] = []
+        self.owner: dict[str, int] = {}  # tensor -> group that makes it
         resolve = self.execution.resolve
         self.readers: dict[str, set[int]] = {}
         for k, node in enumerate(self.graph.nodes):
@@ -76,18 +74,16 @@ class _Grouper:
             home = None if node.graphs else self._home(k, node)
             if home is None:
                 home = len(self.groups)
-                self.groups.append(_Group([k], node.op))
+                self.groups.append(_Group(k, node.op))
             else:
                 group = self.groups[home]
-                assert group is not None
                 group.nodes.append(k)
                 if group.anchor == "Pad":
                     group.anchor = node.op
-            self.joined[k] = home
             for name in node.outputs:
                 if name:
                     self.owner[self.execution.resolve(name)] = home
-        return [tuple(g.nodes) for g in self.groups if g is not None]
+        return [tuple(g.nodes) for g in self.groups]
 
     def _home(self, k: int, node: Node) -> int | None:
         """The kernel that `node` runs inside, or None when it starts one."""
@@ -126,8 +122,6 @@ class _Grouper:
 
     def _accepts(self, home: int, node: Node) -> bool:
         group = self.groups[home]
-        if group is None:
-            return False
         if group.anchor in _MAC:
             return True
         # behind element-wise and normalising kernels only an activation joins
@@ -155,8 +149,7 @@ class _Grouper:
         return home if all(self._only_reader(i, inside) for i in node.inputs) else None
 
     def _members(self, home: int) -> set[int]:
-        group = self.groups[home]
-        return set(group.nodes) if group is not None else set()
+        return set(self.groups[home].nodes)
 
     def _maker(self, name: str) -> int | None:
         return self.owner.get(self.execution.resolve(name)) if name else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 
 class DType(StrEnum):
@@ -105,8 +106,7 @@ Shape = tuple[int, ...]
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """A named value. `shape` is static, or None where it could not be known (a named gap).
 
     `value` holds the elements of small constants, flattened in C order. `bounded` marks a
@@ -139,8 +139,7 @@ class Tensor:
         return self.kind is Kind.WEIGHT or self.kind is Kind.CONSTANT
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One operator. `inputs` may hold '' for an omitted optional operand.
 
     `name` is unique in the model: unnamed nodes are called after their operator and position.
@@ -160,8 +159,7 @@ class Node:
         return f"{self.domain}::{self.op}" if self.domain else self.op
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Struct, frozen=True):
     """Nodes in an order in which they can run, and every tensor they name.
 
     A subgraph's `tensors` include what it captures from around it; `captured` names those.
@@ -182,8 +180,7 @@ class Graph:
         return tuple(self.tensors[o] if o else None for o in node.outputs)
 
 
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
-class Model:
+class Model(Struct, frozen=True, eq=False, weakref=True):
     """A graph and what is known of the file it came from.
 
     `assumptions` are values the reader chose (a symbolic batch of 1), `notes` are oddities

@@ -10,8 +10,9 @@ Field numbers: onnx.proto of onnx 1.23 (they never change, by protobuf's rules).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 Chunks = list[bytes]
 
@@ -66,8 +67,7 @@ class WireError(ValueError):
         self.offset = offset
 
 
-@dataclass(frozen=True)
-class _Message:
+class _Message(Struct, frozen=True):
     """How to treat a message's large fields: enter them, drop them, or (by default) keep them."""
 
     enter: Mapping[int, _Message] = field(default_factory=dict)

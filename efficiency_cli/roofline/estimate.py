@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
 from efficiency_cli.graph.model import Model
@@ -25,8 +27,7 @@ from efficiency_cli.roofline.totals import Coverage, Totals, counted
 _INDEX_TYPES = frozenset({"int64", "int32", "bool", "string"})
 
 
-@dataclass(frozen=True, slots=True)
-class TimeShare:
+class TimeShare(Struct, frozen=True):
     """Fractions of the expected time; their sum is 1."""
 
     compute: float
@@ -34,8 +35,7 @@ class TimeShare:
     overhead: float
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
+class Estimate(Struct, frozen=True, eq=False, dict=True):
     """What one run of a network is, and costs on a machine where one was given.
 
     Without hardware `machine`, `latency`, `share`, `fit` and `energy_j` are None and `times` is empty.

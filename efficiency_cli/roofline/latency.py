@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from efficiency_cli.hardware.profile import MemoryLevel, Profile, Runtime
 from efficiency_cli.roofline.network import Kernel
@@ -19,8 +20,7 @@ from efficiency_cli.roofline.network import Kernel
 DEFAULT_DTYPE = "float32"
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(Struct, frozen=True):
     """Seconds: the textbook bound, and the expected time in its 80 % interval."""
 
     bound_s: float
@@ -29,8 +29,7 @@ class Times:
     upper_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class KernelTime:
+class KernelTime(Struct, frozen=True):
     """A kernel's time in seconds, all its repeats together.
 
     `bound_by` is what takes most of it: compute, memory or overhead. `margin` is by how much the winner
@@ -53,8 +52,7 @@ class KernelTime:
     peak_dtype: str
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """A profile with the runtime and the overlap that were chosen."""
 
     profile: Profile

@@ -7,15 +7,15 @@ from the start, outputs to the end; nothing is overwritten in place.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from efficiency_cli.graph.model import Graph, Tensor
 from efficiency_cli.hardware.profile import MemoryLevel, Profile
 from efficiency_cli.roofline.network import Kernel, Network
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSet:
+class LiveSet(Struct, frozen=True):
     """Live activation bytes while each kernel runs; the largest of them and where."""
 
     by_kernel: tuple[int, ...]
@@ -23,8 +23,7 @@ class LiveSet:
     peak_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Struct, frozen=True):
     """Need against capacity: None where the machine does not say or says there is no bound."""
 
     weights_level: str

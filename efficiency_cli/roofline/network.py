@@ -6,8 +6,9 @@ Counting is done once a model and kept; estimating it on many machines only read
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+
+from msgspec import Struct
 
 from efficiency_cli.costs import Work, work_of
 from efficiency_cli.costs.control_flow import Body, Choices, bodies_of
@@ -18,8 +19,7 @@ from efficiency_cli.graph.model import MAC_CLASSES, DType, Graph, Model, Node, O
 from efficiency_cli.roofline.labels import op_label
 
 
-@dataclass(frozen=True, slots=True)
-class CountedNode:
+class CountedNode(Struct, frozen=True):
     """One node, what it does in one run of its graph, and how often that graph runs.
 
     `absorbed` says why it costs nothing of its own ('' when it does). `path` leads through If, Loop
@@ -55,8 +55,7 @@ class CountedNode:
         return (sum(self.work.reads.values()) + sum(self.work.writes.values())) * self.repeat
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(Struct, frozen=True):
     """What is dispatched at once; all counts are for `repeat` runs together.
 
     `reads` and `writes` are the activations crossing its boundary: a tensor's key in the whole model
@@ -95,8 +94,7 @@ class Kernel:
         return "matrix" if self.op_class in MAC_CLASSES else "vector"
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
+class _Scope(Struct, frozen=True):
     """One graph in the flattened model: its bodies follow in `inner`, by node index."""
 
     graph: Graph
@@ -110,15 +108,15 @@ class _Scope:
     leaving: frozenset[str]  # tensors that the graph's outputs are
 
 
-@dataclass(eq=False)
 class Network:
     """A counted model. `kernels(patterns)` groups its nodes as a runtime with those patterns does."""
 
-    model: Model
-    choices: Choices = field(default_factory=Choices)
-    notes: list[str] = field(default_factory=list)
-    kept: dict[frozenset[str], object] = field(default_factory=dict)  # for `totals.counted`
-    _grouped: dict[frozenset[str], tuple[Kernel, ...]] = field(default_factory=dict)
+    def __init__(self, model: Model, choices: Choices | None = None) -> None:
+        self.model = model
+        self.choices = choices or Choices()
+        self.notes: list[str] = []
+        self.kept: dict[frozenset[str], object] = {}  # for `totals.counted`
+        self._grouped: dict[frozenset[str], tuple[Kernel, ...]] = {}
 
     @cached_property
     def _root(self) -> _Scope:
@@ -218,10 +216,10 @@ def _each_node(scope: _Scope, found: list[CountedNode]) -> None:
             _each_node(inner, found)
 
 
-@dataclass
 class _KernelBuilder:
-    patterns: frozenset[str]
-    kernels: list[Kernel] = field(default_factory=list)
+    def __init__(self, patterns: frozenset[str]) -> None:
+        self.patterns = patterns
+        self.kernels: list[Kernel] = []
 
     def add(self, scope: _Scope) -> None:
         for group in kernels_of(scope.graph, scope.execution, self.patterns):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from efficiency_cli.graph.model import Graph
 from efficiency_cli.roofline.memory import LiveSet, live_set
@@ -14,8 +15,7 @@ from efficiency_cli.roofline.network import Kernel, Network
 _CACHE_PREFIXES = ("past", "cache", "present")
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Counts of one run. Bytes moved are those that cross kernel borders."""
 
     macs: int
@@ -50,8 +50,7 @@ class Totals:
         return self.ops / self.bytes_moved if self.bytes_moved else None
 
 
-@dataclass(frozen=True, slots=True)
-class Unmodelled:
+class Unmodelled(Struct, frozen=True):
     """An operator without a cost rule: its bytes count, its operations do not."""
 
     domain: str
@@ -59,8 +58,7 @@ class Unmodelled:
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(Struct, frozen=True):
     """Which part of the nodes that run, and of their bytes, has a cost rule; and tensors without a shape."""
 
     nodes: float
@@ -139,8 +137,7 @@ def _unknown_shapes(graph: Graph) -> Iterator[str]:
             yield from _unknown_shapes(body)
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Struct, frozen=True):
     """A network as a runtime with certain fusion patterns runs it, counted."""
 
     kernels: tuple[Kernel, ...]

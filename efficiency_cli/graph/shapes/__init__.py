@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import onnx
+from msgspec import Struct
+from msgspec.structs import replace
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 from efficiency_cli.errors import ModelError
@@ -68,14 +69,14 @@ _SHAPE_OPERANDS: dict[str, tuple[int, ...]] = {
 }
 
 
-@dataclass(slots=True)
 class Scope:
     """Types and small values of one graph's tensors; lookups fall through to the enclosing graph."""
 
-    parent: Scope | None = None
-    types: dict[str, TypeInfo] = field(default_factory=dict)
-    values: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-    children: dict[tuple[int, str], Scope] = field(default_factory=dict)
+    def __init__(self, parent: Scope | None = None) -> None:
+        self.parent = parent
+        self.types: dict[str, TypeInfo] = {}
+        self.values: dict[str, np.ndarray[Any, Any]] = {}
+        self.children: dict[tuple[int, str], Scope] = {}
 
     def type_of(self, name: str) -> TypeInfo | None:
         scope: Scope | None = self
@@ -96,8 +97,7 @@ class Scope:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Inferred:
+class Inferred(Struct, frozen=True):
     """The result: the outermost scope, and oddities worth telling."""
 
     scope: Scope

@@ -7,7 +7,8 @@ static, `bounded` types.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from efficiency_cli.graph.shapes.types import Call, Dim, TypeInfo
 

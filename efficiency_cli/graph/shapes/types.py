@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from onnx import TypeProto
 
 Dim = int | None
@@ -17,8 +18,7 @@ Dim = int | None
 MAX_SEQUENCE = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class TypeInfo:
+class TypeInfo(Struct, frozen=True):
     """`elem` is onnx's TensorProto.DataType; `shape` None means unknown rank, a None dim unknown size.
 
     `bounded`: some dim depends on data and is an upper bound. `sequence`: a list of tensors; `shape`
@@ -122,8 +122,7 @@ def _proto(elem: int, shape: tuple[Dim, ...] | None, sequence: bool) -> TypeProt
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One node as a shape rule sees it: attributes, operand types, known operand values,
     how many outputs it names, and what onnx inferred for them.
     """
