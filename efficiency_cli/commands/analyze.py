@@ -1,0 +1,100 @@
+"""`effcli analyze`: one model, on one machine, on several or on none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from efficiency_cli.commands import options, values
+from efficiency_cli.commands.options import HardwareOptions, ModelOptions
+from efficiency_cli.commands.output import OutputOptions
+from efficiency_cli.errors import ExitCode, Inconclusive, ProfileError
+
+if TYPE_CHECKING:
+    from efficiency_cli.hardware.profile import Profile
+    from efficiency_cli.roofline.estimate import Estimate
+
+# names told for each thing that is not known
+_MOST_NAMED = 5
+
+
+@click.command()
+@click.argument("model", type=values.File())
+@options.model
+@options.hardware
+@options.output
+@options.strict
+def command(
+    model: str, sizes: ModelOptions, hardware: HardwareOptions, output: OutputOptions, strict: bool
+) -> int:
+    """Estimate one model on one machine, and show where the time goes.
+
+    MODEL is an ONNX file, or - for standard input. Its weights are not read. Without --hw, what the
+    model computes and holds is counted; with several machines, there is one estimate for each.
+
+    \b
+    effcli analyze model.onnx --hw cortex-m7
+    effcli analyze model.onnx --hw a100 --dim batch=8 --dim sequence=128
+    effcli analyze model.onnx --hw 'cortex-m*' -f json:report.json -f table
+    """
+    from efficiency_cli import reports
+
+    targets = output.checked(reports.formats(), inputs=[model, *hardware.hw])
+    machines = _with_runtime(hardware.profiles(), hardware.runtime, output)
+    estimates = _estimates(model, sizes, machines, hardware)
+    output.write(targets, lambda t: reports.render(t.format, estimates, output.view(t), command="analyze"))
+    output.notes(note for e in estimates for note in reports.notes_of(e))
+    if strict:
+        require_complete(estimates[0])
+    return ExitCode.OK
+
+
+def _estimates(
+    path: str, sizes: ModelOptions, machines: Sequence[Profile], hardware: HardwareOptions
+) -> list[Estimate]:
+    """One estimate a machine; one without machine when none was named. The model is read once."""
+    from efficiency_cli.roofline.estimate import count, estimate
+
+    network = count(sizes.read(path))
+    if not machines:
+        return [estimate(network)]
+    return [estimate(network, m, runtime=hardware.runtime, overlap=hardware.overlap) for m in machines]
+
+
+def _with_runtime(machines: Sequence[Profile], runtime: str | None, output: OutputOptions) -> list[Profile]:
+    """Of several machines those that have `runtime`; the others are named."""
+    if runtime is None or len(machines) < 2:
+        return list(machines)
+    having = [m for m in machines if runtime.lower() in (r.id.lower() for r in m.runtimes)]
+    if not having:
+        known = dict.fromkeys(r.id for m in machines for r in m.runtimes)
+        raise ProfileError(
+            f"none of the {len(machines)} machines has the runtime '{runtime}'",
+            where=f"they have: {', '.join(known)}",
+            hint="choose one of these: --runtime NAME",
+        )
+    left_out = [m.id for m in machines if m not in having]
+    if left_out:
+        output.notes([f"without runtime '{runtime}', left out: {', '.join(left_out)}"])
+    return having
+
+
+def require_complete(estimate: Estimate) -> None:
+    """Raise Inconclusive for operators without a rule, unknown shapes and assumed dimensions."""
+    gaps = [
+        f"not modelled: {u.domain}::{u.op}" if u.domain else f"not modelled: {u.op}"
+        for u in estimate.coverage.unmodelled
+    ]
+    unknown = estimate.coverage.unknown_shapes
+    if unknown:
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        gaps.append(f"shape unknown: {', '.join(unknown[:_MOST_NAMED])}{more}")
+    assumed = list(estimate.model.assumptions)
+    if gaps or assumed:
+        raise Inconclusive(
+            "the estimate is not complete, and --strict was given",
+            where=[*gaps, *assumed],
+            hint="give every size with --dim NAME=N, or leave out --strict",
+        )

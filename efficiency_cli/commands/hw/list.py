@@ -1,0 +1,115 @@
+"""`effcli hw list`: one line a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import click
+
+from efficiency_cli.commands import options, values
+from efficiency_cli.commands.output import OutputOptions
+from efficiency_cli.errors import EffcliError, ExitCode, ProfileError, did_you_mean
+
+if TYPE_CHECKING:
+    from efficiency_cli.commands.hw.listing import Listing
+    from efficiency_cli.hardware.profile import Profile
+
+# the type shown for a runtime that names none
+_DEFAULT_DTYPE = "float32"
+
+
+@click.command()
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1, type=values.Hardware())
+@options.hw_dirs
+@options.plain_output
+def command(patterns: Sequence[str], hw_dirs: Sequence[str], output: OutputOptions) -> int:
+    """List the machines, or those that a PATTERN matches (part of a name, or a glob).
+
+    Peak is that of multiply-accumulate work in the type the default runtime is meant for, dense;
+    bandwidth is that of the outermost memory, memory what all levels without a bound aside can hold.
+    """
+    from efficiency_cli.commands.hw.listing import FORMATS, render
+
+    targets = output.checked(FORMATS)
+    found, broken = _load(hw_dirs)
+    wanted = [p for p in found if _matches(p, patterns)]
+    if patterns and not wanted and not broken:
+        names = [n for p in found for n in (p.id, *p.aliases)]
+        hint = did_you_mean(patterns[0], names) or "list all of them: effcli hw list"
+        raise ProfileError(f"no hardware matches '{' '.join(patterns)}'", hint=hint)
+    listing = _listing(wanted)
+    output.write(targets, lambda t: render(t.format, listing, "hardware", output.view(t).unicode))
+    if broken:
+        raise ProfileError(
+            f"{len(broken)} profiles cannot be read" if len(broken) > 1 else broken[0].what,
+            where=[line for error in broken for line in error.where or (error.what,)],
+            hint="mend them, then: effcli hw lint FILE",
+        )
+    return ExitCode.OK
+
+
+def _load(hw_dirs: Sequence[str]) -> tuple[list[Profile], list[EffcliError]]:
+    """Every profile, and what is wrong with those that do not load: one broken file hides no other."""
+    from efficiency_cli.hardware.load import load_profile, profile_ids
+
+    found: list[Profile] = []
+    broken: list[EffcliError] = []
+    for id_ in profile_ids(hw_dirs):
+        try:
+            found.append(load_profile(id_, hw_dirs))
+        except ProfileError as error:
+            broken.append(error)
+    return found, broken
+
+
+def _matches(profile: Profile, patterns: Sequence[str]) -> bool:
+    """A glob against a whole id or alias; other text anywhere in them, in name, class or description."""
+    if not patterns:
+        return True
+    ids = [profile.id.lower(), *(a.lower() for a in profile.aliases)]
+    text = " ".join([*ids, profile.name, profile.machine_class, profile.description]).lower()
+    for pattern in (part.strip().lower() for p in patterns for part in p.split(",")):
+        if pattern in ("", "all") or any(fnmatchcase(id_, pattern) for id_ in ids) or pattern in text:
+            return True
+    return False
+
+
+def _listing(found: Sequence[Profile]) -> Listing:
+    from efficiency_cli import quantity
+    from efficiency_cli.commands.hw.listing import Listing, Row
+
+    rows: list[Row] = []
+    cells: list[list[str]] = []
+    for profile in found:
+        runtime, outer = profile.runtime(), profile.memory[-1]
+        peak, dtype = profile.peak(runtime.dtype or _DEFAULT_DTYPE)
+        sizes = [level.size_bytes for level in profile.memory if level.size_bytes]
+        rows.append(
+            {
+                "id": profile.id,
+                "name": profile.name,
+                "class": profile.machine_class,
+                "dtype": dtype,
+                "peak_ops_per_s": peak,
+                "bandwidth_bytes_per_s": outer.bytes_per_s,
+                "memory_bytes": max(sizes, default=None),
+                "runtime": runtime.id,
+                "runtime_name": runtime.name,
+                "grade": runtime.grade,
+            }
+        )
+        cells.append(
+            [
+                profile.id,
+                profile.name,
+                f"{quantity.format_count(peak, 'OP/s')} {dtype}",
+                quantity.format_count(outer.bytes_per_s, "B/s"),
+                " + ".join(quantity.format_capacity(s) for s in sizes),
+                runtime.id,
+                runtime.grade,
+            ]
+        )
+    heads = ("id", "name", "peak", "bandwidth", "memory", "runtime", "grade")
+    return Listing(heads, cells, rows, frozenset({"bandwidth"}))

@@ -1,0 +1,84 @@
+"""Rows of plain data as table, csv, json or markdown: what the commands about machines print.
+
+No rich here: `effcli hw list` must be there at once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from efficiency_cli.reports.escape import csv_cell, escaped, markdown_text, shown
+
+Value = str | int | float | None
+Row = Mapping[str, Value]
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table twice: `cells` for reading (with `heads`), `rows` for programs, in base units."""
+
+    heads: Sequence[str]
+    cells: Sequence[Sequence[str]]
+    rows: Sequence[Row]
+    # numbers are set flush right
+    right: frozenset[str] = frozenset()
+
+
+def render(format: str, listing: Listing, key: str, unicode: bool = True) -> str:
+    """`listing` in one of FORMATS; `key` names the rows in JSON."""
+    if format == "json":
+        return as_json({key: list(listing.rows)})
+    plain: dict[str, Callable[[Listing, bool], str]] = {"table": _table, "csv": _csv, "markdown": _markdown}
+    return plain[format](listing, unicode)
+
+
+FORMATS = ("table", "csv", "json", "markdown")
+
+
+def as_json(data: Mapping[str, object]) -> str:
+    """One object with the version of its format; ASCII, so that any terminal or file can hold it."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False) + "\n"
+
+
+def _table(listing: Listing, unicode: bool) -> str:
+    cells = [[shown(text, unicode) for text in row] for row in (listing.heads, *listing.cells)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    aligned = []
+    for row in cells:
+        padded = [
+            text.rjust(width) if head in listing.right else text.ljust(width)
+            for text, width, head in zip(row, widths, listing.heads, strict=True)
+        ]
+        aligned.append("  ".join(padded).rstrip())
+    return "\n".join(aligned) + "\n"
+
+
+def _csv(listing: Listing, unicode: bool) -> str:  # noqa: ARG001
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    rows = listing.rows
+    if rows:
+        writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(csv_cell(v) if isinstance(v, str) else v for v in row.values())
+    return text.getvalue()
+
+
+def _markdown(listing: Listing, unicode: bool) -> str:  # noqa: ARG001
+    rule = ["---:" if head in listing.right else "---" for head in listing.heads]
+    rows = [[markdown_text(text) for text in row] for row in (listing.heads, *listing.cells)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
+
+
+def paragraph(lines: Sequence[str], format: str, unicode: bool) -> str:
+    """Lines of text around a table, the first one leading: the others indented, or a Markdown list."""
+    if format == "markdown":
+        head, *others = [markdown_text(line) for line in lines if line]
+        return "".join([f"**{head}**\n", *(f"- {line}\n" for line in others)])
+    head, *others = [escaped(line, unicode) for line in lines if line]
+    return "".join([f"{head}\n", *(f"  {line}\n" for line in others)])

@@ -1,0 +1,233 @@
+"""The options that several commands share, in groups; each group reaches the command as one object.
+
+    @options.model          adds --dim --shape --batch        and passes  shapes: ModelOptions
+    @options.hardware       adds --hw --runtime --set …       and passes  hardware: HardwareOptions
+    @options.output(...)    adds --format --color -q -v       and passes  output: OutputOptions
+
+Every option has an environment twin: --hw-dir is EFFCLI_HW_DIR. Lists are split at commas there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from efficiency_cli.commands import values
+from efficiency_cli.commands.output import OutputOptions
+from efficiency_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from efficiency_cli.graph.model import Model
+    from efficiency_cli.hardware.profile import Profile
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+ENVIRONMENT = "EFFCLI_"
+# the words of `reports.view`, which is not imported for a help text; a test compares them
+GROUPS = ("kernel", "node", "op", "block")
+SORTS = ("time", "macs", "bytes", "order")
+
+
+def option(*names: str, **settings: Any) -> Decorator:
+    """A click option with its environment twin, named after its longest spelling."""
+    longest = max((n for n in names if n.startswith("--")), key=len)
+    twin = ENVIRONMENT + longest.lstrip("-").upper().replace("-", "_")
+    return click.option(*names, envvar=twin, **settings)
+
+
+def _gathered(into: str, cls: Callable[..., object], declared: Sequence[Decorator]) -> Decorator:
+    """Adds the options `declared` to a command, which gets them as one argument `into`, made by `cls`."""
+    # the parameter's name is the text among an option's names without dashes
+    names = [p.name for p in _parameters(declared) if p.expose_value]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(**kwargs: Any) -> Any:
+            own = {name: kwargs.pop(name) for name in names}
+            return function(**kwargs, **{into: cls(**own)})
+
+        for add in reversed(declared):
+            add(command)
+        return command
+
+    return decorate
+
+
+def _parameters(declared: Sequence[Decorator]) -> list[click.Parameter]:
+    @click.command()
+    def probe() -> None: ...
+
+    for add in declared:
+        add(probe)
+    return probe.params
+
+
+def _merged(option_name: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Name -> value; the same name with two values is refused."""
+    merged: dict[str, Any] = {}
+    for name, value in pairs:
+        if merged.setdefault(name, value) != value:
+            raise UsageError(f"{option_name} gives '{name}' two values", hint="keep one of them")
+    return merged
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Sizes of what a model leaves open."""
+
+    dims: Sequence[tuple[str, int]]
+    shapes: Sequence[tuple[str, tuple[int, ...]]]
+    batch: int | None
+
+    def read(self, path: str) -> Model:
+        """The model at `path` ('-': standard input) in these sizes."""
+        from efficiency_cli.graph.read import read_model
+
+        dims: Mapping[str, int] = _merged("--dim", self.dims)
+        return read_model(path, dims=dims, shapes=_merged("--shape", self.shapes), batch=self.batch)
+
+
+model = _gathered(
+    "sizes",
+    ModelOptions,
+    [
+        option(
+            "--dim",
+            "dims",
+            type=values.Dim(),
+            multiple=True,
+            help="Value of a symbolic dimension; an unnamed one is INPUT[AXIS]=N. Repeatable.",
+        ),
+        option(
+            "--shape", "shapes", type=values.Shape(), multiple=True, help="Shape of an input. Repeatable."
+        ),
+        option("--batch", type=values.Size(), help="The first axis of every input."),
+    ],
+)
+
+
+@dataclass(frozen=True)
+class HardwareOptions:
+    """Which machines, and as what."""
+
+    hw: Sequence[str]
+    runtime: str | None
+    hw_dirs: Sequence[str]
+    overrides: Sequence[str]
+    overlap: float | None
+
+    def profiles(self) -> list[Profile]:
+        """The machines asked for, each once; none without --hw."""
+        if not self.hw:
+            self._refuse_without_machine()
+            return []
+        from efficiency_cli.hardware.load import load_profile
+
+        found: dict[str, Profile] = {}
+        for profile in (p for text in self.hw for p in self._named(text)):
+            if profile.path not in found:
+                changed = self.overrides and load_profile(profile.path, self.hw_dirs, self.overrides)
+                found[profile.path] = changed or profile
+        if not found:
+            raise UsageError("--hw names no machine", hint="list them: effcli hw list")
+        return list(found.values())
+
+    def _named(self, text: str) -> list[Profile]:
+        from pathlib import Path
+
+        from efficiency_cli.hardware.load import load_profile, profiles
+
+        # a path may hold a comma
+        return [load_profile(text)] if Path(text).is_file() else profiles(text, self.hw_dirs)
+
+    def _refuse_without_machine(self) -> None:
+        given = {"--runtime": self.runtime, "--set": self.overrides, "--overlap": self.overlap}
+        for name, value in given.items():
+            if value is not None and value != ():
+                hint = "name one: --hw ID; list them: effcli hw list"
+                raise UsageError(f"{name} needs a machine", hint=hint)
+
+
+debug = option("--debug", is_flag=True, expose_value=False, help="Show a traceback when something fails.")
+hw_dirs = option(
+    "--hw-dir",
+    "hw_dirs",
+    type=values.Folder(),
+    multiple=True,
+    help="A folder of profiles, searched before the shipped ones. Repeatable.",
+)
+
+overrides = option(
+    "--set",
+    "overrides",
+    type=values.Setting(),
+    multiple=True,
+    help="Change a number of the machine: clock=600MHz, memory.dram.bandwidth=2x. Repeatable.",
+)
+
+hardware = _gathered(
+    "hardware",
+    HardwareOptions,
+    [
+        option(
+            "--hw",
+            type=values.Hardware(),
+            multiple=True,
+            help="Machine: an id, alias, glob, path or `all`. Repeatable; commas allowed.",
+        ),
+        option(
+            "--runtime",
+            type=values.Runtime(),
+            help="Software stack of the machine; the profile's own unless given.",
+        ),
+        hw_dirs,
+        overrides,
+        option(
+            "--overlap",
+            type=values.Overlap(),
+            help="How far computing and moving data overlap: full is the roofline, none adds them.",
+        ),
+    ],
+)
+
+
+_TARGETS = option(
+    "-f",
+    "--format",
+    "targets",
+    type=values.Format(),
+    multiple=True,
+    help="Output format, and its file. Repeatable; at most one without a file.",
+)
+
+_TALK = [
+    option(
+        "--color",
+        type=values.OneOf("auto", "always", "never"),
+        default="auto",
+        show_default=True,
+        help="Colour; auto is on a terminal, and follows NO_COLOR and FORCE_COLOR.",
+    ),
+    option("-q", "--quiet", is_flag=True, help="No notes on standard error."),
+    option("-v", "--verbose", count=True, help="More detail; -vv for all of it."),
+    debug,
+]
+
+_ROWS = [
+    option("--top", type=values.Top(), help="How many rows; 5 unless given, in tables for reading."),
+    option("--group", type=values.OneOf(*GROUPS), default="kernel", show_default=True, help="What a row is."),
+    option("--sort", type=values.OneOf(*SORTS), default="time", show_default=True, help="Largest first by."),
+]
+
+output = _gathered("output", OutputOptions, [_TARGETS, *_ROWS, *_TALK])
+plain_output = _gathered("output", OutputOptions, [_TARGETS, *_TALK])
+
+
+def strict(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--strict: what is not known or was assumed makes the exit code 3."""
+    text = "Exit with 3 when an operator is not modelled, or a size unknown or assumed."
+    return option("--strict", is_flag=True, help=text)(function)
