@@ -124,9 +124,9 @@ def _calibration(machine: Machine) -> CalibrationPart | None:
     if found is None:
         return None
     return {
-        "measurements": found.measurements.value,
-        "models": found.models.value,
-        "held_out_error": found.held_out_error.value,
+        "measurements": found.measurements,
+        "models": found.models,
+        "held_out_error": found.held_out_error,
         "source": found.source,
     }
 
@@ -185,7 +185,7 @@ def _totals(estimate: Estimate) -> TotalsPart:
         "latency_s": _latency(estimate.latency) if estimate.latency else None,
         "run_overhead_s": estimate.machine.runtime.run_s if estimate.machine else None,
         "throughput_per_s": _finite(estimate.throughput_per_s),
-        "throughput_pipelined_per_s": _finite(estimate.pipelined_throughput_per_s) if estimate.times else None,
+        "throughput_pipelined_per_s": _finite(estimate.pipelined_throughput_per_s),
         "energy_j": estimate.energy_j,
         "time_share": (
             {"compute": share.compute, "memory": share.memory, "overhead": share.overhead} if share else None
@@ -237,8 +237,7 @@ def _coverage(estimate: Estimate) -> CoveragePart:
         "nodes": coverage.nodes,
         "bytes": coverage.bytes,
         "unmodelled": [
-            {"domain": u.domain, "op": u.op, "count": len(u.nodes), "nodes": list(u.nodes)}
-            for u in coverage.unmodelled
+            {"domain": u.domain, "op": u.op, "count": len(u.nodes), "nodes": list(u.nodes)} for u in coverage.unmodelled
         ],
         "unknown_shapes": list(coverage.unknown_shapes),
     }

@@ -17,7 +17,7 @@ Bytes = Annotated[int, Meta(ge=0, description="bytes")]
 Seconds = Annotated[float, Meta(ge=0, description="seconds")]
 Fraction = Annotated[float, Meta(ge=0, description="0 … 1")]
 Bound = Literal["compute", "memory", "overhead"]
-Extent = Annotated[int | None, Meta(description="elements along one axis; null: the whole of it, however large")]
+Extent = Annotated[int | None, Meta(description="elements along one axis; null: all of it")]
 
 
 class Tool(TypedDict):
@@ -35,7 +35,7 @@ class ModelPart(TypedDict):
     opset: dict[str, int]
     ir_version: int
     producer: str
-    nodes: Annotated[Count, Meta(description="nodes, functions inlined, bodies of If, Loop and Scan included")]
+    nodes: Annotated[Count, Meta(description="with functions inlined and bodies of If, Loop and Scan")]
     dims: dict[str, int]
     inputs: list[TensorPart]
     outputs: list[TensorPart]
@@ -82,10 +82,10 @@ HardwarePart = TypedDict(
         "grade": Annotated[
             Literal["datasheet", "calibrated", "measured"], Meta(description="how far to trust the times")
         ],
-        "overlap": Annotated[Fraction, Meta(description="1: compute and memory time overlap; 0: they add up")],
+        "overlap": Annotated[Fraction, Meta(description="1: compute and memory overlap; 0: they add up")],
         "ridge_point": Annotated[float | None, Meta(description="peak OP/s over bandwidth, OP/B")],
         "calibration": CalibrationPart | None,
-        "provenance": Annotated[list[Source], Meta(description="every number of the profile that may matter")],
+        "provenance": Annotated[list[Source], Meta(description="every number of the profile")],
     },
 )
 
@@ -120,10 +120,10 @@ class TotalsPart(TypedDict):
     weight_bytes_by_dtype: dict[str, int]
     activation_elements: Count
     activation_bytes: Bytes
-    peak_activation_bytes: Annotated[Bytes, Meta(description="the most bytes of activations alive at once")]
+    peak_activation_bytes: Annotated[Bytes, Meta(description="most bytes of activations alive at once")]
     peak_activation_at: Annotated[str, Meta(description="the kernel at which that is")]
-    ram_bytes: Annotated[int | None, Meta(description="activations at their peak, and weights where both share a memory")]
-    flash_bytes: Annotated[int | None, Meta(description="weights; null where they share a memory with activations")]
+    ram_bytes: Annotated[int | None, Meta(description="with weights where both share one memory")]
+    flash_bytes: Annotated[int | None, Meta(description="null where weights share the RAM")]
     fits: Annotated[bool | None, Meta(description="null where the machine does not say how much it has")]
     bytes_moved: Bytes
     weight_bytes_read: Bytes
@@ -134,7 +134,7 @@ class TotalsPart(TypedDict):
     batch: Count
     latency_s: Latency | None
     run_overhead_s: Annotated[float | None, Meta(description="part of the latency that belongs to no kernel")]
-    throughput_per_s: Annotated[float | None, Meta(description="inferences a second: batch / expected latency")]
+    throughput_per_s: Annotated[float | None, Meta(description="inferences: batch / expected latency")]
     throughput_pipelined_per_s: Annotated[
         float | None, Meta(description="steady state when successive runs overlap: batch / slowest kernel")
     ]
@@ -170,18 +170,18 @@ class NodePart(TypedDict):
     name: str
     op: str
     domain: str
-    path: Annotated[str, Meta(description="the graph it is in: 'graph', or through bodies of If, Loop and Scan")]
+    path: Annotated[str, Meta(description="'graph', or through bodies of If, Loop and Scan")]
     inputs: Annotated[list[TensorPart | None], Meta(description="null for an operand left out")]
     outputs: list[TensorPart | None]
     macs: Count
     flops: Count
     ops: Count
     parameters: Annotated[Count, Meta(description="a weight that nodes share counts at each of them")]
-    bytes_moved: Annotated[Bytes, Meta(description="what it would touch alone; a kernel's are what crosses its border")]
+    bytes_moved: Annotated[Bytes, Meta(description="by itself, before fusion into its kernel")]
     kernel: Annotated[int | None, Meta(description="index of its kernel; null where it costs nothing")]
     repeat: Count
     absorbed: Annotated[str | None, Meta(description="why it costs nothing of its own")]
-    receptive_field: Annotated[list[Extent] | None, Meta(description="of its first output; null where unknown")]
+    receptive_field: Annotated[list[Extent] | None, Meta(description="of its first output")]
 
 
 class KernelPart(TypedDict):
@@ -210,9 +210,7 @@ class KernelPart(TypedDict):
     activation_s: Annotated[float | None, Meta(description="the part of memory_s that moves activations")]
     overhead_s: float | None
     bound: Bound | None
-    margin: Annotated[
-        float | None, Meta(description="longer over shorter of compute and memory; null when one is 0")
-    ]
+    margin: Annotated[float | None, Meta(description="longer over shorter of compute and memory; null when one is 0")]
     weight_level: Annotated[str | None, Meta(description="the memory its weights come from")]
     activation_level: Annotated[str | None, Meta(description="the memory its activations are in")]
     peak_dtype: Annotated[str | None, Meta(description="the type whose peak it is timed with")]

@@ -1,0 +1,84 @@
+"""A summary in Markdown for a pull request or a CI step: the same lines, the kernels in a fold.
+
+Text from the model is code in character references: no Markdown, HTML or mention in it can act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from efficiency_cli.reports.columns import NAME_TITLE, columns_of, fused_suffix
+from efficiency_cli.reports.escape import markdown_code, markdown_text
+from efficiency_cli.reports.rows import Row, ordered, rows_of
+from efficiency_cli.reports.summary import Line, coverage_of, header_of, lines_of, title_of
+
+if TYPE_CHECKING:
+    from efficiency_cli.reports.view import View
+    from efficiency_cli.roofline.estimate import Estimate
+
+# GitHub cuts a step's summary at 1 MiB: a table of more rows than this says how many it leaves out
+MOST_ROWS = 1000
+
+
+def render(estimates: Sequence[Estimate], view: View, command: str) -> str:  # noqa: ARG001
+    """One section an estimate."""
+    return "\n".join("\n".join(_section(e, view)) + "\n" for e in estimates)
+
+
+def _section(estimate: Estimate, view: View) -> Iterator[str]:
+    model, *machine = header_of(estimate).parts
+    yield f"### {markdown_code(model.text)}"
+    yield ""
+    if machine:
+        yield markdown_text(", ".join(p.text for p in machine))
+        yield ""
+    yield "| | |"
+    yield "|---|---|"
+    yield from _joined([*lines_of(estimate, view.verbose), coverage_of(estimate)])
+    yield ""
+    yield from _noted(estimate)
+    yield from _folded(estimate, view)
+
+
+def _joined(lines: Sequence[Line]) -> Iterator[str]:
+    """Table rows; a line without a label goes into the row above it."""
+    label, text = "", ""
+    for line in lines:
+        parts = line.between.strip(" ") or " · "
+        said = markdown_text((f"{parts} " if parts != " · " else parts).join(p.text for p in line.parts))
+        if not line.label:
+            text += f"<br>{said}"
+            continue
+        if label:
+            yield f"| **{label}** | {text} |"
+        label, text = line.label, said
+    yield f"| **{label}** | {text} |"
+
+
+def _noted(estimate: Estimate) -> Iterator[str]:
+    notes = (*estimate.assumptions, *estimate.notes)
+    for note in notes:
+        yield f"- note: {markdown_text(note)}"
+    if notes:
+        yield ""
+
+
+def _folded(estimate: Estimate, view: View) -> Iterator[str]:
+    found = ordered(rows_of(estimate, view.group), view.sort)
+    rows = found[: MOST_ROWS if view.top is None else view.top]
+    if not rows:
+        return
+    columns = columns_of(estimate, view.group)
+    yield f"<details><summary>{title_of(estimate, rows, len(found), view)}</summary>"
+    yield ""
+    yield f"| {NAME_TITLE[view.group]} | {' | '.join(c.title for c in columns)} |"
+    yield f"|---|{'|'.join('---:' if c.right else '---' for c in columns)}|"
+    for row in rows:
+        yield f"| {_name(row)} | {' | '.join(markdown_text(c.cell(row)) for c in columns)} |"
+    yield ""
+    yield "</details>"
+
+
+def _name(row: Row) -> str:
+    return markdown_code(row.name) + markdown_text(fused_suffix(row))

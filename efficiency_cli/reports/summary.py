@@ -1,0 +1,304 @@
+"""What the first screen says, line by line, before any format makes it text.
+
+Lines and parts hold text as the model spells it: the format that shows them escapes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from efficiency_cli.quantity import (
+    format_bytes,
+    format_capacity,
+    format_count,
+    format_energy,
+    format_percent,
+    format_time,
+)
+from efficiency_cli.reports.escape import shown
+from efficiency_cli.reports.rows import Row
+
+if TYPE_CHECKING:
+    from efficiency_cli.graph.receptive_field import Field
+    from efficiency_cli.reports.view import View
+    from efficiency_cli.roofline.estimate import Estimate
+    from efficiency_cli.roofline.latency import Machine
+    from efficiency_cli.roofline.memory import Fit
+
+# outputs, data types and operators named in one line; the rest is a number
+_MOST_NAMED = 3
+_HOW_TO_GET_A_LATENCY = ("for one: effcli analyze MODEL --hw cortex-m7", "machines: effcli hw list")
+_GROUP_NOUN = {"kernel": "kernels", "node": "nodes", "op": "operators", "block": "blocks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a line that is kept together; an `extra` one goes first where room is short."""
+
+    text: str
+    style: str = ""
+    extra: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A label, and parts with `between` them. Without a label it goes on with the line above.
+
+    An `extra` line goes where the screen is short.
+    """
+
+    label: str
+    parts: tuple[Part, ...]
+    between: str = ", "
+    extra: bool = False
+
+
+def header_of(estimate: Estimate) -> Line:
+    """The model, and the machine with its runtime and data type."""
+    path, machine = estimate.model.path, estimate.machine
+    name = "standard input" if path == "-" else path
+    if machine is None:
+        return Line("", (Part(name, "bold"),))
+    profile, runtime = machine.profile, machine.runtime
+    told = f"{profile.name}, {runtime.name}, {estimate.dtype}"
+    return Line("", (Part(f"{name} on {profile.id}", "bold"), Part(told)), "  ")
+
+
+def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
+    """The answer first, then what it is made of. Nothing here depends on how it is shown."""
+    lines = _latency(estimate)
+    lines.append(_work(estimate))
+    if estimate.share is not None:
+        lines.append(_limits(estimate))
+    lines.append(_memory(estimate))
+    if estimate.energy_j is not None:
+        lines.append(Line("Energy", _energy(estimate)))
+    lines.append(_model(estimate))
+    lines.append(_activations(estimate))
+    fields = _receptive(estimate)
+    if fields:
+        lines.append(Line("Receptive", fields, extra=True))
+    if verbose:
+        lines.extend(_details(estimate))
+    return lines
+
+
+def notes_of(estimate: Estimate) -> list[str]:
+    """What was assumed and what is odd, each as one safe line."""
+    return [shown(text) for text in (*estimate.assumptions, *estimate.notes)]
+
+
+# --- the lines ---------------------------------------------------------------------------------
+
+
+def _latency(estimate: Estimate) -> list[Line]:
+    times, machine = estimate.latency, estimate.machine
+    if times is None or machine is None:
+        return [Line("Latency", tuple(map(Part, _HOW_TO_GET_A_LATENCY)), "; ")]
+    interval = _interval(format_time(times.lower_s), format_time(times.upper_s))
+    parts = [Part(format_time(times.expected_s), "bold"), Part(interval)]
+    rate = estimate.throughput_per_s
+    if rate is not None:
+        batch = f" in batches of {estimate.batch}" if estimate.batch > 1 else ""
+        parts.append(Part(f"{format_count(rate)} inferences/s{batch}"))
+    trust = (Part("80 % of runs"), Part(_trust(machine)), Part(f"bound {format_time(times.bound_s)}"))
+    return [Line("Latency", tuple(parts), "   "), Line("", trust, "; ")]
+
+
+def _trust(machine: Machine) -> str:
+    """How far to trust the times: what they rest on."""
+    runtime = machine.runtime
+    fitted = runtime.calibration
+    if fitted is not None:
+        measurements, models = round(fitted.measurements), round(fitted.models)
+        error = format_percent(fitted.held_out_error)
+        return f"{runtime.grade} on {measurements} measurements of {models} models ({error} error on others)"
+    return "datasheet, not calibrated" if runtime.grade == "datasheet" else runtime.grade
+
+
+def _interval(lower: str, upper: str) -> str:
+    """ "14.9 – 40.8 ms": the unit once where both have the same."""
+    number, _, unit = lower.partition(" ")
+    return f"{number if upper.endswith(f' {unit}') else lower} – {upper}"
+
+
+def _work(estimate: Estimate) -> Line:
+    totals = estimate.totals
+    parts = [
+        Part(f"{format_count(totals.macs)} MACs"),
+        Part(f"{format_count(totals.ops)} OPs"),
+        Part(f"{format_bytes(totals.bytes_moved)} moved"),
+    ]
+    if totals.arithmetic_intensity is not None:
+        ridge = estimate.ridge_point
+        beside = f" (ridge {format_count(ridge)})" if ridge is not None else ""
+        parts.append(Part(f"{format_count(totals.arithmetic_intensity)} OPs/B{beside}"))
+    return Line("Work", tuple(parts))
+
+
+def _limits(estimate: Estimate) -> Line:
+    share = estimate.share
+    assert share is not None
+    shares = {"compute": share.compute, "memory": share.memory, "overhead": share.overhead}
+    parts = [Part(f"{name} {format_percent(part)}", name) for name, part in shares.items()]
+    return Line("Limited by", (*parts, Part(_winner(shares))), "  ")
+
+
+def _winner(shares: Mapping[str, float]) -> str:
+    """What takes most of a run, and by how much it leads the next."""
+    first, second, _ = sorted(shares, key=lambda name: shares[name], reverse=True)
+    if not shares[second]:
+        return f"{first}-bound"
+    return f"{first}-bound, {_ratio(shares[first] / shares[second])} over {second}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.1f}×" if value < 10 else f"{format_count(round(value))}×"
+
+
+def _memory(estimate: Estimate) -> Line:
+    totals, fit = estimate.totals, estimate.fit
+    weights, peak = totals.weight_bytes, totals.peak_activation_bytes
+    at = Part(f"peak at {totals.peak_activation_at}", extra=True)
+    cache = [Part(f"KV cache {format_bytes(totals.kv_cache_bytes)}")] if totals.kv_cache_bytes else []
+    if fit is None or not fit.activations_level:
+        parts = [
+            Part(f"weights {format_capacity(weights)}"),
+            Part(f"activations {format_capacity(peak)} peak"),
+        ]
+    elif fit.weights_level == fit.activations_level:
+        need = f"{fit.weights_level} {_of(weights + peak, fit.weights_capacity)}"
+        activations = Part(f"activations {format_capacity(peak)} peak", extra=True)
+        parts = [Part(need), _verdict(fit, weights, peak), activations]
+    else:
+        parts = [
+            Part(f"{fit.weights_level} {_of(weights, fit.weights_capacity)}"),
+            Part(f"{fit.activations_level} {_of(peak, fit.activations_capacity)} peak"),
+            _verdict(fit, weights, peak),
+        ]
+    return Line("Memory", (*parts, *cache, *([at] if totals.peak_activation_at else [])), "  ")
+
+
+def _of(need: int, capacity: float | None) -> str:
+    return f"{format_capacity(need)} of {format_capacity(capacity)}" if capacity else format_capacity(need)
+
+
+def _verdict(fit: Fit, weights: int, peak: int) -> Part:
+    if fit.fits is None:
+        return Part("capacity not stated")
+    if fit.fits:
+        return Part("fits", "good")
+    if fit.weights_level == fit.activations_level:
+        needs = {fit.weights_level: (weights + peak, fit.weights_capacity)}
+    else:
+        needs = {
+            fit.weights_level: (weights, fit.weights_capacity),
+            fit.activations_level: (peak, fit.activations_capacity),
+        }
+    short = [
+        f"{level} {format_capacity(need - room)} short"
+        for level, (need, room) in needs.items()
+        if room is not None and need > room
+    ]
+    return Part(f"does not fit: {', '.join(short)}", "bad")
+
+
+def _energy(estimate: Estimate) -> tuple[Part, ...]:
+    joules = estimate.energy_j or 0.0
+    each = [Part(f"{format_energy(joules / estimate.batch)} an inference")] if estimate.batch > 1 else []
+    return (Part(f"{format_energy(joules)} a run" if each else format_energy(joules)), *each)
+
+
+def _model(estimate: Estimate) -> Line:
+    model, totals = estimate.model, estimate.totals
+    sizes = sorted(totals.weight_bytes_by_dtype.items(), key=lambda pair: -pair[1])
+    by_type = [f"{dtype} {format_bytes(size)}" for dtype, size in sizes[:_MOST_NAMED]]
+    one_type = f" {sizes[0][0]}" if len(sizes) == 1 else ""
+    opsets = " ".join(f"{domain} {version}".strip() for domain, version in model.opset.items())
+    parts = (
+        Part(f"{format_count(totals.parameters)} parameters"),
+        Part(f"weights {format_bytes(totals.weight_bytes)}{one_type}"),
+        *([Part(f"as {', '.join(by_type)}", extra=True)] if len(by_type) > 1 else []),
+        Part(f"file {format_bytes(model.file_bytes)}", extra=True),
+        Part(f"opset {opsets}", extra=True),
+    )
+    return Line("Model", parts, extra=True)
+
+
+def _activations(estimate: Estimate) -> Line:
+    totals = estimate.totals
+    parts = (
+        Part(f"{format_count(totals.activation_elements)} elements"),
+        Part(f"{format_bytes(totals.activation_bytes)}"),
+        Part(f"{totals.kernels:,} kernel calls"),
+        Part(f"{len(estimate.network.nodes):,} nodes", extra=True),
+    )
+    return Line("Activations", parts, extra=True)
+
+
+def _receptive(estimate: Estimate) -> tuple[Part, ...]:
+    """The field of the first outputs."""
+    fields = [(name, f) for name, f in estimate.output_fields.items() if f.size]
+    parts = [Part(f"{_extent(field)} at {name}") for name, field in fields[:_MOST_NAMED]]
+    more = len(fields) - len(parts)
+    return (*parts, *([Part(f"{more} more outputs", extra=True)] if more else []))
+
+
+def _extent(field: Field) -> str:
+    return " × ".join("all" if size == float("inf") else str(int(size)) for size in field.size)
+
+
+def coverage_of(estimate: Estimate) -> Line:
+    """How much of the network the figures stand for, and what they leave out."""
+    coverage, kernels = estimate.coverage, estimate.kernels
+    known = sum(k.modelled for k in kernels)
+    parts = [
+        Part(f"{known:,} of {len(kernels):,} kernels"),
+        Part(f"{format_percent(coverage.bytes)} of bytes"),
+    ]
+    if coverage.unmodelled:
+        named = [f"{u.domain}::{u.op}" if u.domain else u.op for u in coverage.unmodelled[:_MOST_NAMED]]
+        more = len(coverage.unmodelled) - len(named)
+        rest = [f"{more} more"] if more else []
+        parts.append(Part(f"operations not counted: {', '.join([*named, *rest])}", "bad"))
+    if coverage.unknown_shapes:
+        count = len(coverage.unknown_shapes)
+        parts.append(Part(f"{count:,} tensors without a shape, as {coverage.unknown_shapes[0]}", "bad"))
+    return Line("Coverage", tuple(parts))
+
+
+def _details(estimate: Estimate) -> list[Line]:
+    """For -v: the machine's own numbers, and operations by type."""
+    by_type = estimate.totals.ops_by_dtype.items()
+    lines = [Line("By type", tuple(Part(f"{dtype} {format_count(ops)} OPs") for dtype, ops in by_type))]
+    machine = estimate.machine
+    if machine is None:
+        return lines
+    peak, used = machine.profile.peak(estimate.dtype)
+    levels = [Part(f"{m.name} {format_count(m.bytes_per_s, 'B/s')}") for m in machine.profile.memory]
+    lines.append(Line("Machine", (Part(f"{used} peak {format_count(peak, 'OP/s')}"), *levels)))
+    runtime = machine.runtime
+    costs = (
+        Part(f"{runtime.id}"),
+        Part(f"overlap {format_percent(machine.overlap)}"),
+        Part(f"{format_time(runtime.kernel_s)} a kernel"),
+        Part(f"{format_time(runtime.run_s)} a run"),
+    )
+    return [*lines, Line("Runtime", costs)]
+
+
+def title_of(estimate: Estimate, rows: Sequence[Row], found: int, view: View) -> str:
+    """What the table shows, and which part of the whole that is."""
+    noun = _GROUP_NOUN[view.group]
+    if estimate.latency is not None:
+        whole = estimate.latency.expected_s
+        part = sum(r.time.expected_s for r in rows if r.time)
+        return f"Where the time goes ({len(rows):,} of {found:,} {noun}, {_percent(part, whole)})"
+    macs = _percent(sum(r.macs for r in rows), estimate.totals.macs)
+    return f"Where the work is ({len(rows):,} of {found:,} {noun}, {macs} of MACs)"
+
+
+def _percent(part: float, whole: float) -> str:
+    return format_percent(part / whole) if whole else "0.0 %"

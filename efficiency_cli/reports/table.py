@@ -1,0 +1,215 @@
+"""The table on the terminal: the first screen of a person. The only importer of rich.
+
+Everything is plain `Text`, laid out here to the given width and never cut where none is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from efficiency_cli.reports.columns import NAME_TITLE, Column, columns_of, fused_suffix
+from efficiency_cli.reports.escape import shown, signs
+from efficiency_cli.reports.rows import Row, ordered, rows_of
+from efficiency_cli.reports.summary import Line, Part, coverage_of, header_of, lines_of, title_of
+
+if TYPE_CHECKING:
+    from rich.console import Console, JustifyMethod
+    from rich.table import Table
+    from rich.text import Text
+
+    from efficiency_cli.reports.view import View
+    from efficiency_cli.roofline.estimate import Estimate
+
+_INDENT = 2
+_LABEL = 13
+_GAP = 2
+# a node's name keeps at least this many characters before columns are dropped for it
+_LEAST_NAME = 20
+# lines of the first screen, the table's rows beyond the default five not counted
+_SCREEN = 24
+_ROWS = 5
+# lines of the first screen with its five rows; more rows may make it longer
+_SCREEN = 24
+_ROWS = 5
+# rich wants a width: one that no line reaches
+_UNLIMITED = 1_000_000
+_STYLES = {
+    "bold": "bold",
+    "good": "green",
+    "bad": "bold red",
+    "label": "dim",
+    "compute": "cyan",
+    "memory": "magenta",
+    "overhead": "yellow",
+}
+
+
+def render(estimates: Sequence[Estimate], view: View, command: str) -> str:  # noqa: ARG001
+    """The first screen of every estimate, an empty line between them."""
+    return "\n".join(_Screen(view).of(e) for e in estimates)
+
+
+class _Screen:
+    """One estimate, laid out for one view."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.width = view.width or _UNLIMITED
+        self.console: Console = _console(view.color)
+
+    def of(self, estimate: Estimate) -> str:
+        view = self.view
+        rows = ordered(rows_of(estimate, view.group), view.sort)
+        chosen = rows if view.top is None else rows[: view.top]
+        head = [*self._laid_out(header_of(estimate), label=0), self._text("")]
+        last: list[Text | Table] = [*self._laid_out(coverage_of(estimate))]
+        if chosen:
+            title = Line("", (Part(title_of(estimate, chosen, len(rows), view)),))
+            last = [self._text(""), *self._laid_out(title, label=0), self._table(estimate, chosen), *last]
+        room = _SCREEN - len(head) - len(last) - min(len(chosen), _ROWS)
+        for piece in (*head, *self._summary(estimate, room), *last):
+            self.console.print(piece, soft_wrap=True)
+        output = self.console.file
+        assert isinstance(output, StringIO)
+        text = output.getvalue()
+        output.seek(0)
+        output.truncate()
+        return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+    def _text(self, part: str, style: str = "") -> Text:
+        from rich.text import Text
+
+        return Text(shown(signs(part, self.view.unicode), self.view.unicode), style=_STYLES.get(style, ""))
+
+    # --- lines -----------------------------------------------------------------------------
+
+    def _summary(self, estimate: Estimate, room: int) -> list[Text]:
+        """The summary in `room` lines: extra lines go from the last, unless more was asked for."""
+        lines = [(line, self._laid_out(line)) for line in lines_of(estimate, self.view.verbose)]
+        for k in range(len(lines) - 1, -1, -1):
+            if self.view.verbose or sum(len(rows) for _, rows in lines) <= room:
+                break
+            if lines[k][0].extra:
+                del lines[k]
+        return [row for _, rows in lines for row in rows]
+
+    def _laid_out(self, line: Line, label: int = _LABEL) -> list[Text]:
+        """The parts over as many lines as they need, each kept together where it fits."""
+        indent = " " * _INDENT
+        found = []
+        for k, row in enumerate(self._wrapped(line, self.width - _INDENT - label)):
+            start = f"{line.label if not k else '':<{label}}"
+            found.append(self._text(indent if label or k else "").append_text(self._text(start, "label")))
+            found[-1].append_text(row)
+        return found
+
+    def _wrapped(self, line: Line, room: int) -> list[Text]:
+        rows = [self._text("")]
+        for part in _kept(line, room):
+            text = self._text(part.text, part.style)
+            if rows[-1] and rows[-1].cell_len + len(line.between) + text.cell_len > room:
+                rows[-1].append(line.between.rstrip())
+                rows.append(self._text(""))
+            elif rows[-1]:
+                rows[-1].append(line.between)
+            first, *others = self._broken(text, room)
+            rows[-1].append_text(first)
+            rows.extend(others)
+        return rows
+
+    def _broken(self, text: Text, room: int) -> list[Text]:
+        """A part that is longer than a line, at its spaces; a word that is longer loses its head."""
+        if text.cell_len <= room:
+            return [text]
+        rows: list[str] = []
+        for word in (self._tail(w, room) for w in text.plain.split(" ")):
+            if rows and len(rows[-1]) + 1 + len(word) <= room:
+                rows[-1] += f" {word}"
+            else:
+                rows.append(word)
+        return [text.blank_copy(row) for row in rows]
+
+    def _tail(self, text: str, room: int) -> str:
+        """`text` in `room` cells: its tail behind an ellipsis where it is longer."""
+        from rich.cells import cell_len
+
+        if cell_len(text) <= room:
+            return text
+        gap = signs("…", self.view.unicode)
+        while text and cell_len(text) > room - len(gap):
+            # wide characters take two cells, so at least half of the excess can go at once
+            text = text[max(1, (cell_len(text) - room + len(gap)) // 2) :]
+        return gap + text
+
+    # --- table -----------------------------------------------------------------------------
+
+    def _table(self, estimate: Estimate, rows: Sequence[Row]) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        group = self.view.group
+        columns, name_room = self._fitted(columns_of(estimate, group), rows)
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
+        table.add_column(Text(" " * _INDENT + NAME_TITLE[group], style="dim"), no_wrap=True)
+        for column in columns:
+            justify: JustifyMethod = "right" if column.right else "left"
+            table.add_column(Text(column.title, style="dim"), justify=justify, no_wrap=True)
+        for row in rows:
+            cells = [self._text(c.cell(row), c.cell(row) if c.styled else "") for c in columns]
+            table.add_row(self._name(row, name_room), *cells)
+        return table
+
+    def _fitted(self, columns: list[Column], rows: Sequence[Row]) -> tuple[list[Column], int]:
+        """The columns there is room for, and the cells left for names."""
+        widths = {c.title: self._widest(c.title, *map(c.cell, rows)) + _GAP for c in columns}
+        wanted = min(_LEAST_NAME, self._widest(*(r.name for r in rows)))
+        for column in sorted(columns, key=lambda c: -c.drop):
+            if _INDENT + wanted + sum(widths[c.title] for c in columns) <= self.width or not column.drop:
+                break
+            columns = [c for c in columns if c is not column]
+        return columns, self.width - _INDENT - sum(widths[c.title] for c in columns)
+
+    def _widest(self, *texts: str) -> int:
+        return max(self._text(t).cell_len for t in texts)
+
+    def _name(self, row: Row, room: int) -> Text:
+        """The name, what is fused into it where there is room, its tail where there is not."""
+        name, suffix = self._text(row.name), self._text(fused_suffix(row), "label")
+        if name.cell_len > room:
+            name = self._text("")
+            name.append(self._tail(shown(row.name, self.view.unicode), room))
+        elif name.cell_len + suffix.cell_len <= room:
+            name.append_text(suffix)
+        indented = self._text(" " * _INDENT)
+        return indented.append_text(name)
+
+
+def _kept(line: Line, room: int) -> list[Part]:
+    """All parts where they fit into one line; else without the extra ones, from the last."""
+    parts = list(line.parts)
+    for part in reversed(line.parts):
+        if sum(len(p.text) for p in parts) + len(line.between) * (len(parts) - 1) <= room:
+            break
+        if part.extra:
+            parts.remove(part)
+    return parts
+
+
+def _console(color: bool) -> Console:
+    """A console that asks nothing of the environment, cuts nothing and has no markup."""
+    from rich.console import Console
+
+    return Console(
+        file=StringIO(),
+        width=_UNLIMITED,
+        height=_UNLIMITED,
+        color_system="standard" if color else None,
+        force_terminal=color,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        _environ={},
+    )
