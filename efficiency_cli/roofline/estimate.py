@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,6 +23,9 @@ from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times
 from efficiency_cli.roofline.memory import Fit, LiveSet, fit
 from efficiency_cli.roofline.network import Kernel, Network
 from efficiency_cli.roofline.totals import Coverage, Totals, counted
+
+if TYPE_CHECKING:
+    from efficiency_cli.roofline.report_format import Report
 
 # index arithmetic runs beside the network's own and is not worth a note
 _INDEX_TYPES = frozenset({"int64", "int32", "bool", "string"})
@@ -101,6 +105,12 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
     def output_fields(self) -> Mapping[str, Field]:
         """By graph output."""
         return output_fields(self.model.graph)
+
+    def to_dict(self) -> Report:
+        """The JSON report as plain data (`effcli schema report`)."""
+        from efficiency_cli.roofline.report_data import report_of  # it imports this module's types
+
+        return report_of(self)
 
 
 _NETWORKS: weakref.WeakKeyDictionary[Model, Network] = weakref.WeakKeyDictionary()
