@@ -76,6 +76,9 @@ PARAMETERS = {
     "bert_small": ((30522 + 512 + 2 + 2) * 512 + 4 * (12 * 512**2 + (4 + 4 + 1 + 4) * 512) + 512 * 512 + 512),
     "decoder_kv": 2 * 32000 * 288 + 6 * (4 * 288**2 + 3 * 288 * 768 + 2 * 288) + 288,
 }
+# A buffer that enters the arithmetic as a weight does, so that no reader of the graph can tell it from one:
+# the decoder's 24 rotary frequencies (48 numbers a head, two of each frequency).
+BUFFERS = {"decoder_kv": 48 // 2}
 TRAINED = ("weight", "bias", "weight_quantized", "bias_quantized")
 STATISTICS = ("running_mean", "running_var")
 
@@ -262,13 +265,12 @@ def test_int8_networks_have_the_layers_of_the_published_ones(name: str, referenc
 # --- the tool itself ---
 
 
-@pytest.mark.skipif(not hasattr(eff, "estimate"), reason="efficiency_cli.estimate does not exist yet")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_tool_counts_what_the_hand_counts(name: str) -> None:
     graph = eff.read_model(SAMPLES / f"{name}.onnx", dims=DIMS.get(name, {}))
     totals = eff.estimate(graph).totals
     assert totals.macs == MACS[network(name)]
-    assert totals.parameters == PARAMETERS[name]
+    assert totals.parameters == PARAMETERS[name] + BUFFERS.get(name, 0)
     if name.endswith("_float"):
         assert totals.auxiliary_parameters >= KERAS_TOTALS[name] - PARAMETERS[name]
 
