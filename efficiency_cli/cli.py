@@ -11,7 +11,7 @@ import click
 
 import efficiency_cli
 from efficiency_cli.commands.discovery import Commands
-from efficiency_cli.commands.output import discard_stdout, emit
+from efficiency_cli.commands.output import discard_stdout, emit, say
 from efficiency_cli.commands.values import option_name, origin
 from efficiency_cli.errors import EffcliError, ExitCode, UsageError, suggest
 
@@ -42,6 +42,12 @@ def main(args: Sequence[str] | None = None) -> int:
         code = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         # help and lists may still wait in the buffer
         emit("")
+    except SystemExit as error:
+        # click ends the program itself when the reader of a help text has gone away
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        discard_stdout()
+        return ExitCode.OK
     except (Exception, KeyboardInterrupt) as error:
         return _failed(error, _wants_debug(arguments))
     return int(code or ExitCode.OK)
@@ -61,9 +67,6 @@ def _wants_debug(arguments: Sequence[str]) -> bool:
 
 
 def _failed(error: BaseException, debug: bool) -> int:
-    if isinstance(error, BrokenPipeError):
-        discard_stdout()
-        return ExitCode.OK
     if debug:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt | click.Abort):
@@ -147,12 +150,9 @@ def _options_of(ctx: click.Context | None) -> list[str]:
 
 def _show(error: EffcliError) -> None:
     """`error: what`, where indented, `hint: …`; nothing a model wrote reaches the terminal as it is."""
-    from efficiency_cli.reports.escape import escaped
-
-    lines = [f"error: {escaped(error.what)}", *(f"  {escaped(line)}" for line in error.where if line)]
+    lines = [f"error: {error.what}", *(f"  {line}" for line in error.where if line)]
     if error.hint:
-        lines.append(f"hint: {escaped(error.hint)}")
+        lines.append(f"hint: {error.hint}")
     for line in lines:
         short = line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
-        if sys.stderr is not None:
-            print(short, file=sys.stderr)
+        say(short)

@@ -26,10 +26,8 @@ _MOST_NAMED = 5
 @options.hardware
 @options.output
 @options.strict
-def command(
-    model: str, sizes: ModelOptions, hardware: HardwareOptions, output: OutputOptions, strict: bool
-) -> int:
-    """Estimate one model on one machine, and show where the time goes.
+def command(model: str, sizes: ModelOptions, hardware: HardwareOptions, output: OutputOptions, strict: bool) -> int:
+    """Estimate a model on a machine; show where the time goes.
 
     MODEL is an ONNX file, or - for standard input. Its weights are not read. Without --hw, what the
     model computes and holds is counted; with several machines, there is one estimate for each.

@@ -17,7 +17,7 @@ SHELLS = ("bash", "zsh", "fish")
 @options.debug
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> int:
-    """Print the completion script of a SHELL.
+    """Print the completion script of a shell.
 
     \b
     bash   effcli completion bash >> ~/.bash_completion

@@ -29,7 +29,9 @@ class _Topic(Value):
 @options.debug
 @click.pass_context
 def command(ctx: click.Context, topic: str | None) -> int:
-    """Explain a TOPIC: method, counting, units, exit codes and more. Without one, list them.
+    """Explain the method, counting, units and more.
+
+    Without a TOPIC, list them.
 
     The name of a command gives that command's help.
     """

@@ -102,9 +102,7 @@ model = _gathered(
             multiple=True,
             help="Value of a symbolic dimension; an unnamed one is INPUT[AXIS]=N. Repeatable.",
         ),
-        option(
-            "--shape", "shapes", type=values.Shape(), multiple=True, help="Shape of an input. Repeatable."
-        ),
+        option("--shape", "shapes", type=values.Shape(), multiple=True, help="Shape of an input. Repeatable."),
         option("--batch", type=values.Size(), help="The first axis of every input."),
     ],
 )

@@ -17,7 +17,7 @@ WHAT = ("profile", "report")
 @click.argument("what", type=values.OneOf(*WHAT))
 @options.debug
 def command(what: str) -> int:
-    """Print the JSON Schema of a hardware profile or of the JSON report.
+    """Print the JSON Schema of profiles or reports.
 
     \b
     effcli schema profile > profile.schema.json      for an editor

@@ -107,8 +107,8 @@ class Size(Value):
     name = "N"
 
     def parse(self, text: str) -> int:
-        if _size(text) < 1:
-            raise ValueError(f"'{text}' is not above 0\nas in: --batch 8")
+        if not _DIGITS.fullmatch(text) or int(text) < 1:
+            raise ValueError(f"'{text}' is not a whole number above 0\nas in: --batch 8")
         return int(text)
 
 
@@ -218,9 +218,7 @@ class Hardware(Value):
 
         return profile_ids()
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         if "/" in incomplete or incomplete.startswith("."):
             return [CompletionItem(incomplete, type="file")]
         done, comma, last = incomplete.rpartition(",")

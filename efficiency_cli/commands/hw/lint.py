@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("targets", metavar="[ID|PATH]...", nargs=-1, type=values.Hardware())
+@click.argument("profiles", metavar="[ID|PATH]...", nargs=-1, type=values.Hardware())
 @options.hw_dirs
 @options.plain_output
-def command(targets: Sequence[str], hw_dirs: Sequence[str], output: OutputOptions) -> int:
-    """Check profiles: all of them, or those given by id, glob, file or folder.
+def command(profiles: Sequence[str], hw_dirs: Sequence[str], output: OutputOptions) -> int:
+    """Find mistakes and doubts in profiles.
+
+    All profiles, or those given by id, glob, file or folder.
 
     \b
     exit 2  an error: the profile cannot be used
@@ -33,8 +35,8 @@ def command(targets: Sequence[str], hw_dirs: Sequence[str], output: OutputOption
     from efficiency_cli.commands.hw.listing import FORMATS, render
     from efficiency_cli.hardware.lint import lint
 
-    written = output.checked(FORMATS, inputs=targets)
-    files = list(dict.fromkeys(f for t in targets or ["all"] for f in _files(t, hw_dirs)))
+    written = output.checked(FORMATS, inputs=profiles)
+    files = list(dict.fromkeys(f for p in profiles or ["all"] for f in _files(p, hw_dirs)))
     findings = [f for file in files for f in lint(file, hw_dirs)]
     listing = _listing(findings)
 
@@ -45,7 +47,7 @@ def command(targets: Sequence[str], hw_dirs: Sequence[str], output: OutputOption
 
     output.write(written, text_of)
     errors = sum(f.level == "error" for f in findings)
-    output.notes([f"{len(files)} profiles: {errors} errors, {len(findings) - errors} warnings"])
+    output.notes([f"profiles {len(files)}, errors {errors}, warnings {len(findings) - errors}"])
     if errors:
         return ExitCode.ERROR
     return ExitCode.FINDING if findings else ExitCode.OK
@@ -96,8 +98,7 @@ def _listing(findings: Sequence[Finding]) -> Listing:
 
     heads = ("file", "line", "column", "level", "message")
     rows: list[Row] = [
-        {"file": f.file, "line": f.line, "column": f.column, "level": f.level, "message": f.message}
-        for f in findings
+        {"file": f.file, "line": f.line, "column": f.column, "level": f.level, "message": f.message} for f in findings
     ]
     cells = [[str(value) for value in row.values()] for row in rows]
     return Listing(heads, cells, rows, frozenset({"line", "column"}))

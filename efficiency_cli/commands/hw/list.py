@@ -25,10 +25,10 @@ _DEFAULT_DTYPE = "float32"
 @options.hw_dirs
 @options.plain_output
 def command(patterns: Sequence[str], hw_dirs: Sequence[str], output: OutputOptions) -> int:
-    """List the machines, or those that a PATTERN matches (part of a name, or a glob).
+    """List the machines.
 
-    Peak is that of multiply-accumulate work in the type the default runtime is meant for, dense;
-    bandwidth is that of the outermost memory, memory what all levels without a bound aside can hold.
+    A PATTERN is a glob, part of a name, or mcu, cpu, gpu, npu. Peak is that of multiply-accumulate work in the type the default runtime is meant for, dense;
+    bandwidth is that of the outermost memory.
     """
     from efficiency_cli.commands.hw.listing import FORMATS, render
 
@@ -65,13 +65,18 @@ def _load(hw_dirs: Sequence[str]) -> tuple[list[Profile], list[EffcliError]]:
 
 
 def _matches(profile: Profile, patterns: Sequence[str]) -> bool:
-    """A glob against a whole id or alias; other text anywhere in them, in name, class or description."""
+    """A class; a glob against a whole id or alias; other text anywhere in them, in name or description."""
+    from efficiency_cli.hardware.profile import CLASSES
+
     if not patterns:
         return True
     ids = [profile.id.lower(), *(a.lower() for a in profile.aliases)]
     text = " ".join([*ids, profile.name, profile.machine_class, profile.description]).lower()
     for pattern in (part.strip().lower() for p in patterns for part in p.split(",")):
-        if pattern in ("", "all") or any(fnmatchcase(id_, pattern) for id_ in ids) or pattern in text:
+        if pattern in CLASSES:
+            if pattern == profile.machine_class:
+                return True
+        elif pattern in ("", "all") or any(fnmatchcase(id_, pattern) for id_ in ids) or pattern in text:
             return True
     return False
 
@@ -94,7 +99,7 @@ def _listing(found: Sequence[Profile]) -> Listing:
                 "dtype": dtype,
                 "peak_ops_per_s": peak,
                 "bandwidth_bytes_per_s": outer.bytes_per_s,
-                "memory_bytes": max(sizes, default=None),
+                "memory_bytes": int(max(sizes)) if sizes else None,
                 "runtime": runtime.id,
                 "runtime_name": runtime.name,
                 "grade": runtime.grade,

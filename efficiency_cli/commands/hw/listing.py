@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from efficiency_cli.reports.escape import csv_cell, escaped, markdown_text, shown
+from efficiency_cli.reports.escape import csv_cell, escaped, markdown_text, shown, signs
 
 Value = str | int | float | None
 Row = Mapping[str, Value]
@@ -46,7 +46,7 @@ def as_json(data: Mapping[str, object]) -> str:
 
 
 def _table(listing: Listing, unicode: bool) -> str:
-    cells = [[shown(text, unicode) for text in row] for row in (listing.heads, *listing.cells)]
+    cells = [[shown(signs(text, unicode), unicode) for text in row] for row in (listing.heads, *listing.cells)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     aligned = []
     for row in cells:
@@ -62,8 +62,7 @@ def _csv(listing: Listing, unicode: bool) -> str:  # noqa: ARG001
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     rows = listing.rows
-    if rows:
-        writer.writerow(rows[0])
+    writer.writerow(rows[0] if rows else listing.heads)
     for row in rows:
         writer.writerow(csv_cell(v) if isinstance(v, str) else v for v in row.values())
     return text.getvalue()
@@ -80,5 +79,5 @@ def paragraph(lines: Sequence[str], format: str, unicode: bool) -> str:
     if format == "markdown":
         head, *others = [markdown_text(line) for line in lines if line]
         return "".join([f"**{head}**\n", *(f"- {line}\n" for line in others)])
-    head, *others = [escaped(line, unicode) for line in lines if line]
+    head, *others = [escaped(signs(line, unicode), unicode) for line in lines if line]
     return "".join([f"{head}\n", *(f"  {line}\n" for line in others)])

@@ -21,14 +21,15 @@ from efficiency_cli.errors import ExitCode, UsageError
 @options.hw_dirs
 @options.debug
 def command(id: str, based_on: str | None, path: str | None, force: bool, hw_dirs: Sequence[str]) -> int:
-    """Write a new profile ID.yaml, every key explained, to be filled in.
+    """Begin a new profile, ID.yaml.
 
-    It loads as it stands; `effcli hw lint ID.yaml` names what is left to fill in.
+    Every key is explained and waits for its number. It loads as it stands;
+    `effcli hw lint ID.yaml` names what is left to fill in.
     """
     from efficiency_cli.hardware.template import new_profile_text
 
     target = _target(id, path)
-    text = new_profile_text(id if target == STDOUT else Path(target).stem, based_on, hw_dirs)
+    text = new_profile_text(id, based_on, hw_dirs)
     if target == STDOUT:
         emit(text)
         return ExitCode.OK

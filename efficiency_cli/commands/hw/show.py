@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @options.overrides
 @options.plain_output
 def command(id: str, hw_dirs: Sequence[str], overrides: Sequence[str], output: OutputOptions) -> int:
-    """Show every number of the machine ID with its unit, kind and source.
+    """Show every number of a machine and where it is from.
 
     ID is an id, an alias or the path of a profile. With --set, the numbers are those it makes.
     """
