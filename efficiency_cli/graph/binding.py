@@ -50,6 +50,7 @@ def bind(inputs: Mapping[str, Sequence[Declared] | None], request: Request, path
     declared = {name: binder.replaced(name, dims) for name, dims in inputs.items()}
     # one pass to learn the symbols that a --shape or --batch fixes, one to use them
     binder.learn(declared, inputs)
+    binder.assume(declared)
     shapes = {name: binder.resolve(name, dims) for name, dims in declared.items()}
     if binder.missing:
         raise _missing(binder.missing, path)
@@ -103,6 +104,17 @@ class _Binder:
                     elif isinstance(now, int):
                         self.symbols.setdefault(before, now)
 
+    def assume(self, declared: Mapping[str, Sequence[Declared] | None]) -> None:
+        """A first axis that nobody set is 1, and its symbol with it, on whichever axis that stands."""
+        for name, dims in declared.items():
+            first = dims[0] if dims else 0
+            if isinstance(first, int) or first in self.symbols:
+                continue
+            key = first or f"{name}[0]"
+            self.assumptions.append(f"dimension '{key}' is symbolic, 1 assumed; set it with --dim {key}=N")
+            if first:
+                self.symbols[first] = 1
+
     def resolve(self, name: str, dims: Sequence[Declared] | None) -> tuple[int, ...]:
         if dims is None:
             self.missing[f"{name}[…]"] = f"input '{name}' declares no shape"
@@ -122,12 +134,7 @@ class _Binder:
             return self.symbols[dim]
         key = dim or f"{name}[{axis}]"
         if axis == 0:
-            note = f"dimension '{key}' is symbolic, 1 assumed; set it with --dim {key}=N"
-            if note not in self.assumptions:
-                self.assumptions.append(note)
-            if dim:
-                self.symbols[dim] = 1
-            return 1
+            return 1  # assumed and noted before
         if key not in self.missing:
             label = f"dimension '{dim}'" if dim else "an unnamed dimension"
             self.missing[key] = f"{label} of input '{name}' (axis {axis})"
