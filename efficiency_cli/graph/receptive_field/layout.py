@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.graph.receptive_field.window import (
     IDENTITY,
@@ -29,8 +31,7 @@ Windows = Mapping[Source, Window]
 _NONE: Windows = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(Struct, frozen=True):
     """A factor of an axis. Where several atoms carry one source, the windows at their indices add up."""
 
     length: int
@@ -40,16 +41,14 @@ class Atom:
 Axis = tuple[Atom, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """That a source is read in full: the node that did it first; `local` if another path is bounded."""
 
     by: str
     local: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """A tensor's axes; `loose`: sources that no axis follows any more; `unbounded`: those read in full."""
 
     axes: tuple[Axis, ...]

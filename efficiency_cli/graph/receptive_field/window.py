@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
+
+from msgspec import Struct
 
 # a pattern that repeats later than this is replaced by its straight line, right to within a pixel;
 # an audio decoder upsamples by 256 = 8 · 8 · 2 · 2
@@ -20,8 +21,7 @@ MAX_PERIOD = 256
 _NOTHING = (math.inf, -math.inf)  # what an output that reads no input position has as low and high
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """Output q·period + p reads the inputs from q·advance + lows[p] to q·advance + highs[p], both included.
 
     Only the hull is kept: the holes of a dilated kernel lie inside. A phase that reads nothing
@@ -206,8 +206,7 @@ def transposed(kernel: int, stride: int = 1, dilation: int = 1, pad: int = 0) ->
     return simplified(Window(stride, 1, tuple(s[0] for s in spans), tuple(s[1] for s in spans)))
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Struct, frozen=True):
     """Output j of a resize lies at the input position slope·j + shift; `taps` are read around it."""
 
     slope: Fraction

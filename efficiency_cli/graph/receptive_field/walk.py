@@ -1,0 +1,161 @@
+"""One pass over the nodes: the layout of every tensor, and which input axes are spatial.
+
+The rules are in `spatial`, `movement` and `mixing`. An operator without one is elementwise if all that it
+reads stretches to what it makes, and else may read anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from efficiency_cli.graph.model import Graph, Node, Tensor
+from efficiency_cli.graph.receptive_field import mixing, movement, spatial  # noqa: F401  (they register rules)
+from efficiency_cli.graph.receptive_field.call import MICROSOFT, NCHWC, NHWC, RULES, Call, OddNodeError, rule
+from efficiency_cli.graph.receptive_field.layout import Layout, Source, of_input, scrambled
+from efficiency_cli.graph.receptive_field.merge import broadcasts, merged
+from efficiency_cli.graph.receptive_field.window import TooFarError
+
+# bodies of If within bodies of If; deeper ones count as operators that may read anything
+_DEEPEST = 30
+
+_KNOWN_DOMAINS = ("", MICROSOFT, NHWC, NCHWC)
+
+# outputs that say nothing of the values: sizes, noise of the same shape
+_BLIND = frozenset(
+    """Shape Size ConstantOfShape RandomNormalLike RandomUniformLike EyeLike Range Constant RandomNormal
+    RandomUniform""".split()
+)
+
+# results that look elementwise and are not: what is read, or where to, is data
+_SCATTERED = frozenset(
+    """GatherElements GatherND ScatterElements ScatterND Scatter TensorScatter ReverseSequence Compress NonZero
+    Unique NonMaxSuppression Col2Im DFT AffineGrid Loop Scan SequenceMap Multinomial Det LinearAttention
+    PackedAttention PackedMultiHeadAttention PagedAttention Rfft Irfft Inverse MoE QMoE""".split()
+)
+
+
+class Trace(Struct, frozen=True):
+    """The layouts by tensor, the input axes that windows move along, and which input each axis is of."""
+
+    layouts: Mapping[str, Layout]
+    touched: set[Source]
+    inputs: Sequence[str]
+
+
+def trace(graph: Graph) -> Trace:
+    """Follow every axis of every graph input through the outermost graph."""
+    inputs: list[str] = []
+    known: dict[str, Layout] = {}
+    for name in graph.inputs:
+        tensor = graph.tensors.get(name)
+        if tensor is not None and tensor.shape is not None and not tensor.is_constant:
+            known[name] = of_input(tensor.shape, len(inputs))
+            inputs.extend([name] * len(tensor.shape))
+    touched: set[Source] = set()
+    _follow(graph, known, touched, 0)
+    return Trace(known, touched, inputs)
+
+
+def _follow(graph: Graph, known: dict[str, Layout], touched: set[Source], depth: int) -> None:
+    """Add the layouts of all that the graph's nodes make to `known`."""
+    tensors = graph.tensors
+    for node in graph.nodes:
+        if node.op in _BLIND:
+            continue
+        if node.graphs:
+            outputs = _bodies(node, tensors, known, touched, depth)
+        else:
+            layouts = [known.get(name) for name in node.inputs]
+            if not any(layout is not None for layout in layouts):
+                continue
+            outputs = _outputs(Call(node, tensors, layouts, touched))
+        for name, layout in zip(node.outputs, outputs, strict=False):
+            if layout is not None and _fits(tensors.get(name), layout):
+                known[name] = layout
+
+
+def _outputs(call: Call) -> Sequence[Layout | None]:
+    try:
+        return RULES.get(call.node.key, _without_rule)(call)
+    except (OddNodeError, TooFarError):
+        return ()
+
+
+def _fits(tensor: Tensor | None, layout: Layout) -> bool:
+    """Whether the tensor is one to follow, and the rule's result one of its shape."""
+    if tensor is None or tensor.shape is None or tensor.value is not None:
+        return False
+    return len(tensor.shape) == len(layout.axes) and tensor.shape == layout.shape
+
+
+def _without_rule(call: Call) -> Sequence[Layout | None]:
+    if call.node.op in _SCATTERED or call.node.domain not in _KNOWN_DOMAINS:
+        return call.mixed()
+    outputs: list[Layout | None] = []
+    for slot in range(len(call.node.outputs)):
+        outputs.append(_elementwise(call, slot) if call.is_known(slot) else None)
+    return outputs
+
+
+def _elementwise(call: Call, slot: int) -> Layout:
+    shape, tracked = call.out_shape(slot), call.tracked
+    if len(tracked) == 1 and tracked[0].shape == shape:
+        return tracked[0]
+    parts = [
+        layout if broadcasts(layout.shape, shape) else scrambled([layout], shape, call.node.name)
+        for layout in tracked
+    ]
+    return merged(parts, shape, call.node.name)
+
+
+@rule("DynamicQuantizeLinear")
+def quantize_dynamic(call: Call) -> Sequence[Layout | None]:
+    """The scale is a statistic of all values and, as those of normalisation, does not count as seeing."""
+    return [call.layout()]
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+def _bodies(
+    node: Node, tensors: Mapping[str, Tensor], known: Mapping[str, Layout], touched: set[Source], depth: int
+) -> Sequence[Layout | None]:
+    """If: what either branch sees. Loops may read anything they are given, and their windows are not followed."""
+    if node.op == "If" and depth < _DEEPEST:
+        return _branches(node, tensors, known, touched, depth)
+    names = [*node.inputs, *(name for body in node.graphs.values() for name in sorted(body.captured))]
+    layouts = [known[name] for name in names if name in known]
+    if not layouts:
+        return ()
+    return _outputs(Call(node, tensors, layouts, touched)) if node.op != "If" else _anything(node, tensors, layouts)
+
+
+def _anything(node: Node, tensors: Mapping[str, Tensor], layouts: Sequence[Layout]) -> Sequence[Layout | None]:
+    return Call(node, tensors, layouts, set()).mixed()
+
+
+def _branches(
+    node: Node, tensors: Mapping[str, Tensor], known: Mapping[str, Layout], touched: set[Source], depth: int
+) -> Sequence[Layout | None]:
+    results = []
+    for body in node.graphs.values():
+        inner = {name: known[name] for name in body.captured if name in known}
+        _follow(body, inner, touched, depth + 1)
+        results.append([inner.get(name) for name in body.outputs])
+    return [
+        _either(node, tensors, name, [r[k] for r in results if k < len(r)]) for k, name in enumerate(node.outputs)
+    ]
+
+
+def _either(
+    node: Node, tensors: Mapping[str, Tensor], name: str, layouts: Iterable[Layout | None]
+) -> Layout | None:
+    tensor = tensors.get(name)
+    found = [layout for layout in layouts if layout is not None]
+    if not found or tensor is None or tensor.shape is None:
+        return None
+    shape = tensor.shape
+    fitting = [f if f.shape == shape else scrambled([f], shape, node.name) for f in found]
+    return merged(fitting, shape, node.name)
