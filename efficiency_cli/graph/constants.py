@@ -17,7 +17,8 @@ from efficiency_cli.graph.roles import is_parameter, parameter_count
 
 # operators whose result is new at every run, whatever their operands
 _NOT_FOLDED = frozenset(
-    "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial If Loop Scan SequenceMap".split()
+    """RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial
+    If Loop Scan SequenceMap""".split()
 )
 
 

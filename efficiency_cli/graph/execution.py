@@ -115,7 +115,7 @@ class _Planner:
     def _fuse_quantization(self) -> None:
         for k, node in enumerate(self.graph.nodes):
             if k not in self.absorbed and node.op not in _QUANTIZE | _DEQUANTIZE:
-                dtype = self._quantized_type(k, node)
+                dtype = self._quantized_type(node)
                 if dtype is not None:
                     self.dtype[k] = dtype
         for k, node in enumerate(self.graph.nodes):
@@ -192,7 +192,7 @@ class _Planner:
             return self.maker.get(self.graph.nodes[k].inputs[0])
         return k
 
-    def _quantized_type(self, k: int, node: Node) -> DType | None:
+    def _quantized_type(self, node: Node) -> DType | None:
         """The integer type the node runs in, or None when it stays in floating point."""
         if node.domain not in ("", "com.microsoft") or node.graphs:
             return None

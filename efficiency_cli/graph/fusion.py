@@ -25,9 +25,7 @@ _ACTIVATIONS = frozenset(
     Mish Swish Gelu FastGelu QuickGelu""".split()
 )
 _GATES = frozenset({"Sigmoid", "HardSigmoid", "Softplus"})  # x · gate(x): SiLU, HardSwish
-_PADDED = frozenset(
-    "Conv QLinearConv FusedConv ConvInteger MaxPool AveragePool NhwcConv NhwcFusedConv".split()
-)
+_PADDED = frozenset("Conv QLinearConv FusedConv ConvInteger MaxPool AveragePool NhwcConv NhwcFusedConv".split())
 
 
 def kernels_of(graph: Graph, execution: Execution, patterns: Iterable[str]) -> list[tuple[int, ...]]:

@@ -102,6 +102,9 @@ class OpClass(StrEnum):
 
 MAC_CLASSES = frozenset({OpClass.DENSE, OpClass.DEPTHWISE, OpClass.ATTENTION, OpClass.RECURRENT})
 
+# a Loop of more trips than this is a `while` in disguise: PyTorch writes INT64_MAX
+MAX_TRIPS = 2**31 - 1
+
 Shape = tuple[int, ...]
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 

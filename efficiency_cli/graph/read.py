@@ -6,34 +6,25 @@ conversion to the plain data of `model.py`.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import onnx
-import onnx.inliner
 from google.protobuf.message import DecodeError
 from msgspec.structs import replace
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from efficiency_cli.errors import ModelError
 from efficiency_cli.graph import binding, shapes
 from efficiency_cli.graph.constants import classify
-from efficiency_cli.graph.model import Attribute, DType, Graph, Kind, Model, Node, Tensor
+from efficiency_cli.graph.model import Attribute, Graph, Kind, Model, Node, Tensor
+from efficiency_cli.graph.shapes.scope import graphs_of
 from efficiency_cli.graph.source import open_bytes, what_else
+from efficiency_cli.graph.structure import DTYPES, check_graph, complete_header, constant_names, inlined
 from efficiency_cli.graph.wire import WireError, strip_payloads
 
-# a model of more nodes than this, functions inlined, is refused (real ones stay under 100,000)
-MAX_NODES = 2_000_000
 # values of constants kept for cost rules (trip counts, lengths)
 MAX_TENSOR_VALUE = 64
-
-_DTYPES: dict[int, DType] = {
-    number: DType(name.lower())
-    for name, number in TensorProto.DataType.items()
-    if name.lower() in DType.__members__.values()
-} | {TensorProto.FLOAT: DType.FLOAT32, TensorProto.DOUBLE: DType.FLOAT64}
 
 
 def read_model(
@@ -84,17 +75,18 @@ def load(path: str) -> tuple[ModelProto, int]:
 def build(model: ModelProto, path: str, file_bytes: int, request: binding.Request) -> Model:
     """A Model from a parsed proto, which is changed on the way."""
     notes: list[str] = []
-    _complete_header(model, notes)
+    complete_header(model, notes)
     stored = _count_nodes(model.graph)
-    model = _inlined(model)
-    _check_graph(model.graph, set(), notes)
-    constants = _constant_names(model.graph)
+    model = inlined(model)
+    check_graph(model.graph, set(), notes)
+    constants = constant_names(model.graph)
     inputs = {v.name: _declared(v) for v in model.graph.input if v.name not in constants}
     bound = binding.bind({n: d for n, d in inputs.items() if d != _NOT_A_TENSOR}, request, path)
     sizes = {k: v for k, v in bound.unused.items() if k.endswith("]")}
     inferred = shapes.infer(model, bound.shapes, bound.symbols, sizes)
     _check_sizes(sizes, bound.unused, inferred.scope, inputs)
-    graph = classify(_Builder(constants).graph(model.graph, inferred.scope, {}))
+    static = all(isinstance(d, int) for dims in inputs.values() if isinstance(dims, list) for d in dims)
+    graph = classify(_Builder().graph(model.graph, inferred.scope, {}), static=static)
     return Model(
         graph=graph,
         path=path,
@@ -107,157 +99,6 @@ def build(model: ModelProto, path: str, file_bytes: int, request: binding.Reques
         notes=(*notes, *inferred.notes),
         stored_nodes=stored,
     )
-
-
-# --- checks ------------------------------------------------------------------------------------
-
-
-def _complete_header(model: ModelProto, notes: list[str]) -> None:
-    newest = onnx.defs.onnx_opset_version()
-    if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
-        if not model.opset_import:
-            notes.append(f"the model imports no opset; read as opset {newest}")
-        model.opset_import.add(domain="", version=newest)
-    if model.ir_version < 1:
-        notes.append("the model states no ir_version")
-    elif model.ir_version > onnx.IR_VERSION:
-        notes.append(f"ir_version {model.ir_version} is newer than the installed onnx knows ({onnx.IR_VERSION})")
-    _check_initializers(model.graph)
-
-
-def _check_initializers(graph: GraphProto) -> None:
-    for tensor in (*graph.initializer, *(s.values for s in graph.sparse_initializer)):
-        if tensor.data_type not in _DTYPES:
-            raise ModelError(
-                f"initializer '{tensor.name}' has the unknown data type {tensor.data_type}",
-                hint="the model is damaged or newer than the installed onnx: pip install -U onnx",
-            )
-        if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > binding.MAX_ELEMENTS:
-            raise ModelError(
-                f"initializer '{tensor.name}' has impossible dimensions",
-                where=f"shape {'x'.join(map(str, tensor.dims))}",
-                hint="the model is damaged; export it again",
-            )
-
-
-def _inlined(model: ModelProto) -> ModelProto:
-    """The model without model-local functions; recursion and explosive nesting are refused."""
-    if not model.functions:
-        return model
-    size = _Expansion(model.functions).of_nodes(model.graph.node)
-    if size > MAX_NODES:
-        raise ModelError(
-            f"the model's functions expand to {size:,} nodes",
-            hint=f"at most {MAX_NODES:,} are analysed",
-        )
-    try:
-        return onnx.inliner.inline_local_functions(model)
-    except Exception as error:  # the inliner raises RuntimeError and pybind types alike
-        raise ModelError("the model's functions cannot be inlined", where=str(error).splitlines()[0]) from error
-
-
-class _Expansion:
-    """How many nodes remain once every function call is replaced by the function's body."""
-
-    def __init__(self, functions: Iterable[FunctionProto]) -> None:
-        self.functions = {(f.domain, f.name, f.overload): f for f in functions}
-        self.sizes: dict[tuple[str, str, str], int] = {}
-        self.open: list[tuple[str, str, str]] = []
-
-    def of_nodes(self, nodes: Iterable[NodeProto]) -> int:
-        return sum(self._of_node(node) for node in nodes)
-
-    def _of_node(self, node: NodeProto) -> int:
-        key = (node.domain, node.op_type, node.overload)
-        bodies = sum(self.of_nodes(g.node) for a in node.attribute for g in _graphs(a))
-        if key not in self.functions:
-            return 1 + bodies
-        if key not in self.sizes:
-            if key in self.open:
-                chain = " → ".join(f"{d}::{n}" for d, n, _ in [*self.open, key])
-                raise ModelError("a function of the model calls itself", where=chain)
-            self.open.append(key)
-            self.sizes[key] = self.of_nodes(self.functions[key].node)
-            self.open.pop()
-        return self.sizes[key] + bodies
-
-
-def _check_graph(graph: GraphProto, outer: set[str], notes: list[str]) -> None:
-    """Every operand has a producer, no cycle, nodes in a runnable order (sorted where they are not)."""
-    known = outer | _constant_names(graph) | {v.name for v in graph.input}
-    produced = {o for node in graph.node for o in node.output if o}
-    available = set(known)
-    in_order = True
-    for node in graph.node:
-        for name in _needs(node):
-            if name in available:
-                continue
-            if name not in produced:
-                raise ModelError(
-                    f"node '{node.name or ', '.join(node.output)}' ({node.op_type}) reads '{name}', which nothing makes",
-                    hint="the model is damaged; export it again",
-                )
-            in_order = False
-        available.update(o for o in node.output if o)
-    if not in_order:
-        _sort(graph, known)
-        notes.append(f"the nodes of graph '{graph.name}' are not in topological order; sorted")
-    for output in graph.output:
-        if output.name not in available:
-            raise ModelError(
-                f"graph output '{output.name}' is made by no node",
-                hint="the model is damaged; export it again",
-            )
-    for node in graph.node:
-        for attribute in node.attribute:
-            for body in _graphs(attribute):
-                _check_initializers(body)
-                _check_graph(body, available, notes)
-
-
-def _needs(node: NodeProto) -> Iterator[str]:
-    """The tensors a node reads, those its bodies capture included."""
-    yield from (i for i in node.input if i)
-    for attribute in node.attribute:
-        for body in _graphs(attribute):
-            yield from _captures(body)
-
-
-def _captures(graph: GraphProto) -> set[str]:
-    own = _constant_names(graph) | {v.name for v in graph.input}
-    own.update(o for node in graph.node for o in node.output)
-    used = {name for node in graph.node for name in _needs(node)}
-    used.update(o.name for o in graph.output)
-    return used - own
-
-
-def _sort(graph: GraphProto, known: set[str]) -> None:
-    """Kahn's algorithm, stable; raises ModelError on a cycle."""
-    producer = {o: k for k, node in enumerate(graph.node) for o in node.output if o}
-    waiting = [{producer[n] for n in _needs(node) if n in producer and n not in known} for node in graph.node]
-    users: dict[int, list[int]] = {}
-    for k, needs in enumerate(waiting):
-        for p in needs:
-            users.setdefault(p, []).append(k)
-    ready = [k for k, needs in enumerate(waiting) if not needs]
-    order: list[int] = []
-    while len(order) < len(ready):
-        k = ready[len(order)]
-        order.append(k)
-        for user in users.get(k, ()):
-            waiting[user].discard(k)
-            if not waiting[user]:
-                ready.append(user)
-    if len(order) < len(graph.node):
-        stuck = next(node for k, node in enumerate(graph.node) if waiting[k])
-        raise ModelError(
-            "the graph has a cycle",
-            where=f"through node '{stuck.name or ', '.join(stuck.output)}' ({stuck.op_type})",
-        )
-    nodes = [graph.node[k] for k in order]
-    copies = [NodeProto.FromString(n.SerializeToString()) for n in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
 
 
 def _check_sizes(
@@ -274,7 +115,7 @@ def _check_sizes(
 _NOT_A_TENSOR = "not a tensor"
 
 
-def _declared(value: ValueInfoProto) -> list[binding.Declared] | None | str:
+def _declared(value: ValueInfoProto) -> list[binding.Declared] | str | None:
     """An input's declared dims; None without a shape; _NOT_A_TENSOR for sequences and maps."""
     type_proto = value.type
     while type_proto.WhichOneof("value") == "optional_type":
@@ -285,10 +126,7 @@ def _declared(value: ValueInfoProto) -> list[binding.Declared] | None | str:
     tensor = getattr(type_proto, kind)
     if not tensor.HasField("shape"):
         return None
-    dims: list[binding.Declared] = []
-    for dim in tensor.shape.dim:
-        dims.append(_declared_dim(dim))
-    return dims
+    return [_declared_dim(dim) for dim in tensor.shape.dim]
 
 
 def _declared_dim(dim: Any) -> binding.Declared:
@@ -300,29 +138,19 @@ def _declared_dim(dim: Any) -> binding.Declared:
     return int(name) if name.isdecimal() and len(name) < 19 else name or None
 
 
-def _graphs(attribute: AttributeProto) -> Iterator[GraphProto]:
-    if attribute.HasField("g"):
-        yield attribute.g
-    yield from attribute.graphs
-
-
 def _count_nodes(graph: GraphProto) -> int:
-    return len(graph.node) + sum(_count_nodes(g) for n in graph.node for a in n.attribute for g in _graphs(a))
-
-
-def _constant_names(graph: GraphProto) -> set[str]:
-    return {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
+    return len(graph.node) + sum(_count_nodes(g) for n in graph.node for a in n.attribute for g in graphs_of(a))
 
 
 class _Builder:
     """Turns a graph and its inferred scope into Graph, Node and Tensor; names nodes uniquely."""
 
-    def __init__(self, constants: set[str]) -> None:
+    def __init__(self) -> None:
         self.names: Counter[str] = Counter()
         self.position = 0
 
     def graph(self, proto: GraphProto, scope: shapes.Scope, outer: Mapping[str, Tensor]) -> Graph:
-        constants = _constant_names(proto)
+        constants = constant_names(proto)
         constants.update(o for n in proto.node if _is_constant(n) for o in n.output)
         inputs = tuple(v.name for v in proto.input if v.name not in constants)
         outputs = tuple(v.name for v in proto.output)
@@ -365,7 +193,7 @@ class _Builder:
         self.position += 1
         bodies: dict[str, Graph] = {}
         for attribute in proto.attribute:
-            for graph in _graphs(attribute):
+            for graph in graphs_of(attribute):
                 child = scope.children.get((index, attribute.name), shapes.Scope(parent=scope))
                 body = self.graph(graph, child, {**outer, **tensors})
                 bodies[attribute.name] = body
@@ -403,7 +231,7 @@ def _tensor(name: str, kind: Kind, scope: shapes.Scope) -> Tensor:
     plain: tuple[Any, ...] | None = None
     if value is not None and value.size <= MAX_TENSOR_VALUE and value.dtype.kind in "iufb":
         plain = tuple(value.ravel().tolist())
-    return Tensor(name, shape, _DTYPES.get(info.elem), kind, plain, info.bounded)
+    return Tensor(name, shape, DTYPES.get(info.elem), kind, plain, info.bounded)
 
 
 def _attribute(attribute: AttributeProto) -> Attribute | None:

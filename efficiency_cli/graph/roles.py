@@ -28,9 +28,7 @@ def _slots(text: str) -> dict[str, frozenset[int]]:
 
 def _range(text: str) -> range:
     first, dash, last = text.partition("-")
-    return (
-        range(int(first), (int(last) if last else _MOST) + 1) if dash else range(int(first), int(first) + 1)
-    )
+    return range(int(first), (int(last) if last else _MOST) + 1) if dash else range(int(first), int(first) + 1)
 
 
 _MOST = 31  # more operands than any operator with fixed slots has

@@ -100,12 +100,12 @@ def _standard_input() -> Iterator[BinaryIO]:
     except (OSError, ValueError):  # not a real file: a test's stand-in, say
         regular = False
     if regular:
-        yield source  # type: ignore[misc]
+        yield source
         return
     with tempfile.TemporaryFile() as spool:
         shutil.copyfileobj(source, spool)
         spool.flush()
-        yield spool  # type: ignore[misc]
+        yield spool
 
 
 def _shown(path: str) -> str:

@@ -1,7 +1,7 @@
 """Energy of a run in joules.
 
-    active power · time                                        where a machine's power while inferring is known
-    Σ OPs · J/OP(type) + Σ bytes · J/B(level) + static · time  where the energies of single acts are known
+active power · time                                        where a machine's power while inferring is known
+Σ OPs · J/OP(type) + Σ bytes · J/B(level) + static · time  where the energies of single acts are known
 """
 
 from __future__ import annotations

@@ -283,9 +283,7 @@ def _boundary(
     return sum(weights.values()), reads, _written(scope, nodes, works, group)
 
 
-def _written(
-    scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]
-) -> dict[str, int]:
+def _written(scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]) -> dict[str, int]:
     """What leaves the kernel: all it makes except what only its own nodes read."""
     final, tensors = scope.execution.alias, scope.graph.tensors
     inside = {final.get(i, i) for node in nodes for i in node.inputs if i} if len(group) > 1 else frozenset()

@@ -90,9 +90,7 @@ def _top_k(call: Call) -> Sequence[TypeInfo | None]:
     info = call.operands[0]
     if info is None or not info.static:
         return call.inferred
-    return [
-        TypeInfo(i.elem if i else INT64, info.shape, bounded=True) for i in call.inferred
-    ]
+    return [TypeInfo(i.elem if i else INT64, info.shape, bounded=True) for i in call.inferred]
 
 
 def _slice(call: Call) -> Sequence[TypeInfo | None]:

@@ -1,0 +1,181 @@
+"""Shapes through the bodies of If, Loop, Scan and SequenceMap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+
+from efficiency_cli.errors import ModelError
+from efficiency_cli.graph.model import MAX_TRIPS
+from efficiency_cli.graph.shapes.scope import Scope, attributes_of, enter_constants
+from efficiency_cli.graph.shapes.types import Dim, TypeInfo
+
+if TYPE_CHECKING:
+    from efficiency_cli.graph.shapes.walk import Walker
+
+# a Loop whose values change shape is walked twice, but not inside too many such Loops: 2 ** depth walks
+MAX_DEPTH_OF_SECOND_ROUNDS = 4
+
+
+def visit_if(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
+    """Both branches are inferred; a constant condition decides which one's outputs count."""
+    bodies = _bodies(node, ("then_branch", "else_branch"))
+    results = {}
+    for name, graph in bodies.items():
+        results[name] = _walk_body(walker, graph, _enter_body(walker, index, name, graph, scope))
+    condition = scope.value_of(node.input[0]) if node.input else None
+    chosen = list(results.values())
+    if condition is not None and condition.size:
+        chosen = [results["then_branch" if bool(condition.flat[0]) else "else_branch"]]
+    for slot, name in enumerate(node.output):
+        infos = [r[slot] for r in chosen if slot < len(r)]
+        info = _larger(infos)
+        if name and info is not None:
+            scope.types[name] = info
+
+
+def visit_loop(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
+    """Carried values keep their shape; scan outputs get one slice a trip (1 where unknown)."""
+    body = _bodies(node, ("body",))["body"]
+    trips = trip_count(scope.value_of(node.input[0]) if node.input and node.input[0] else None)
+    carried = [scope.type_of(i) if i else None for i in node.input[2:]]
+    head: list[TypeInfo | None] = [TypeInfo(TensorProto.INT64, ()), TypeInfo(TensorProto.BOOL, ())]
+    outputs = _body_outputs(walker, index, "body", body, scope, head + carried)
+    after = outputs[1 : 1 + len(carried)]
+    if scope.depth < MAX_DEPTH_OF_SECOND_ROUNDS and _changes(carried, after):
+        # the value grows or changes: one more round with the larger shapes, flagged as a bound
+        carried = [_larger([a, b]) for a, b in zip(carried, after, strict=False)]
+        outputs = _body_outputs(walker, index, "body", body, scope, head + carried)
+        after = [i.as_bounded() if i else None for i in outputs[1 : 1 + len(carried)]]
+    scanned = [_stacked(i, trips) for i in outputs[1 + len(carried) :]]
+    _set_outputs(walker, node, scope, [*after, *scanned])
+
+
+def visit_scan(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
+    """State variables first, then the scanned inputs with their scan axis (0 by default) removed."""
+    body = _bodies(node, ("body",))["body"]
+    attributes = attributes_of(node)
+    count = int(attributes.get("num_scan_inputs", 1))
+    # opset 8 had a leading sequence_lens operand and a batch axis
+    names = node.input[1:] if walker.version(node) < 9 else node.input
+    infos = [scope.type_of(i) if i else None for i in names]
+    states, scanned = infos[: len(infos) - count], infos[len(infos) - count :]
+    axes = list(attributes.get("scan_input_axes", [0] * count))
+    length = next((_axis(s, a) for s, a in zip(scanned, axes, strict=False) if s is not None), None)
+    slices = [_without_axis(s, a) for s, a in zip(scanned, axes, strict=False)]
+    outputs = _body_outputs(walker, index, "body", body, scope, states + slices)
+    out_axes = list(attributes.get("scan_output_axes", []))
+    stacked = [
+        _stacked(info, length, out_axes[k] if k < len(out_axes) else 0) for k, info in enumerate(outputs[len(states) :])
+    ]
+    _set_outputs(walker, node, scope, [*outputs[: len(states)], *stacked])
+
+
+def visit_sequence_map(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
+    body = _bodies(node, ("body",))["body"]
+    infos = [scope.type_of(i) if i else None for i in node.input]
+    operands = [i.element() if i is not None and i.sequence else i for i in infos]
+    outputs = _body_outputs(walker, index, "body", body, scope, operands)
+    elements = infos[0].elements if infos and infos[0] is not None else None
+    count = len(elements) if elements is not None else None
+    _set_outputs(walker, node, scope, [i.as_sequence(count) if i else None for i in outputs])
+
+
+def _enter_body(walker: Walker, index: int, name: str, graph: GraphProto, scope: Scope) -> Scope:
+    child = Scope(parent=scope)
+    scope.children[index, name] = child
+    enter_constants(graph, child, walker.symbols)
+    return child
+
+
+def _walk_body(walker: Walker, graph: GraphProto, child: Scope) -> list[TypeInfo | None]:
+    declared = {}
+    for value in (*graph.value_info, *graph.output):
+        info = TypeInfo.of(value.type, walker.symbols)
+        if info is not None:
+            declared[value.name] = info
+    walker.walk(graph, child, declared)
+    return [child.type_of(o.name) for o in graph.output]
+
+
+def _body_outputs(
+    walker: Walker, index: int, name: str, body: GraphProto, scope: Scope, operands: Sequence[TypeInfo | None]
+) -> list[TypeInfo | None]:
+    child = _enter_body(walker, index, name, body, scope)
+    for value, info in zip(body.input, operands, strict=False):
+        if info is not None:
+            child.types[value.name] = info
+    return _walk_body(walker, body, child)
+
+
+def _set_outputs(walker: Walker, node: NodeProto, scope: Scope, infos: Iterable[TypeInfo | None]) -> None:
+    for name, info in zip(node.output, infos, strict=False):
+        if name and info is not None:
+            scope.types[name] = walker.sized(name, info)
+
+
+def _changes(before: Sequence[TypeInfo | None], after: Sequence[TypeInfo | None]) -> bool:
+    pairs = zip(before, after, strict=False)
+    return any(a is not None and b is not None and a.shape != b.shape for a, b in pairs)
+
+
+def trip_count(value: np.ndarray[Any, Any] | None) -> int | None:
+    """A Loop's trips when its operand says a real count; None for an unknown or unlimited one."""
+    if value is None or value.size != 1:
+        return None
+    trips = int(value.flat[0])
+    return trips if 0 <= trips <= MAX_TRIPS else None
+
+
+def _bodies(node: NodeProto, names: Sequence[str]) -> dict[str, GraphProto]:
+    found = {a.name: a.g for a in node.attribute if a.type == AttributeProto.GRAPH}
+    for name in names:
+        if name not in found:
+            raise ModelError(
+                f"node '{node.name or ', '.join(node.output)}' ({node.op_type}) has no {name}",
+                hint="the model is damaged; export it again",
+            )
+    return {name: found[name] for name in names}
+
+
+def _larger(infos: Sequence[TypeInfo | None]) -> TypeInfo | None:
+    """The type with most elements; flagged as a bound where the candidates differ."""
+    known = [i for i in infos if i is not None]
+    if not known:
+        return None
+    best = max(known, key=lambda i: (i.static, i.numel))
+    same = all(i.shape == best.shape for i in known)
+    return best if same else best.as_bounded()
+
+
+def _stacked(info: TypeInfo | None, length: int | None, axis: int = 0) -> TypeInfo | None:
+    if info is None or info.shape is None:
+        return info
+    dims = list(info.shape)
+    axis = axis + len(dims) + 1 if axis < 0 else axis
+    dims.insert(axis, 1 if length is None else length)
+    return TypeInfo(info.elem, tuple(dims), bounded=info.bounded or length is None)
+
+
+def _axis(info: TypeInfo, axis: int) -> Dim:
+    return info.shape[axis] if info.shape and -len(info.shape) <= axis < len(info.shape) else None
+
+
+def _without_axis(info: TypeInfo | None, axis: int) -> TypeInfo | None:
+    if info is None or not info.shape:
+        return info
+    dims = list(info.shape)
+    if -len(dims) <= axis < len(dims):
+        del dims[axis]
+    return TypeInfo(info.elem, tuple(dims), bounded=info.bounded)
+
+
+VISITORS = {
+    "If": visit_if,
+    "Loop": visit_loop,
+    "Scan": visit_scan,
+    "SequenceMap": visit_sequence_map,
+}

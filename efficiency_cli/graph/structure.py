@@ -1,0 +1,176 @@
+"""Is this a graph at all: header, operands, order, cycles, functions. Works on onnx's protobuf."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import onnx
+import onnx.inliner
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+from efficiency_cli.errors import ModelError
+from efficiency_cli.graph import binding
+from efficiency_cli.graph.model import DType
+from efficiency_cli.graph.shapes.scope import graphs_of
+
+# a model of more nodes than this, functions inlined, is refused (real ones stay under 100,000)
+MAX_NODES = 500_000
+DTYPES: dict[int, DType] = {
+    number: DType(name.lower())
+    for name, number in TensorProto.DataType.items()
+    if name.lower() in DType.__members__.values()
+} | {TensorProto.FLOAT: DType.FLOAT32, TensorProto.DOUBLE: DType.FLOAT64}
+
+
+def complete_header(model: ModelProto, notes: list[str]) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
+        if not model.opset_import:
+            notes.append(f"the model imports no opset; read as opset {newest}")
+        model.opset_import.add(domain="", version=newest)
+    if model.ir_version < 1:
+        notes.append("the model states no ir_version")
+    elif model.ir_version > onnx.IR_VERSION:
+        notes.append(f"ir_version {model.ir_version} is newer than the installed onnx knows ({onnx.IR_VERSION})")
+    _check_initializers(model.graph)
+
+
+def _check_initializers(graph: GraphProto) -> None:
+    for tensor in (*graph.initializer, *(s.values for s in graph.sparse_initializer)):
+        if tensor.data_type not in DTYPES:
+            raise ModelError(
+                f"initializer '{tensor.name}' has the unknown data type {tensor.data_type}",
+                hint="the model is damaged or newer than the installed onnx: pip install -U onnx",
+            )
+        if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > binding.MAX_ELEMENTS:
+            raise ModelError(
+                f"initializer '{tensor.name}' has impossible dimensions",
+                where=f"shape {'x'.join(map(str, tensor.dims))}",
+                hint="the model is damaged; export it again",
+            )
+
+
+def inlined(model: ModelProto) -> ModelProto:
+    """The model without model-local functions; recursion and explosive nesting are refused."""
+    if not model.functions:
+        return model
+    size = _Expansion(model.functions).of_nodes(model.graph.node)
+    if size > MAX_NODES:
+        raise ModelError(
+            f"the model's functions expand to {size:,} nodes",
+            hint=f"at most {MAX_NODES:,} are analysed",
+        )
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except Exception as error:  # the inliner raises RuntimeError and pybind types alike
+        raise ModelError("the model's functions cannot be inlined", where=str(error).splitlines()[0]) from error
+
+
+class _Expansion:
+    """How many nodes remain once every function call is replaced by the function's body."""
+
+    def __init__(self, functions: Iterable[FunctionProto]) -> None:
+        self.functions = {(f.domain, f.name, f.overload): f for f in functions}
+        self.sizes: dict[tuple[str, str, str], int] = {}
+        self.open: list[tuple[str, str, str]] = []
+
+    def of_nodes(self, nodes: Iterable[NodeProto]) -> int:
+        return sum(self._of_node(node) for node in nodes)
+
+    def _of_node(self, node: NodeProto) -> int:
+        key = (node.domain, node.op_type, node.overload)
+        bodies = sum(self.of_nodes(g.node) for a in node.attribute for g in graphs_of(a))
+        if key not in self.functions:
+            return 1 + bodies
+        if key not in self.sizes:
+            if key in self.open:
+                chain = " → ".join(f"{d}::{n}" for d, n, _ in [*self.open, key])
+                raise ModelError("a function of the model calls itself", where=chain)
+            self.open.append(key)
+            self.sizes[key] = self.of_nodes(self.functions[key].node)
+            self.open.pop()
+        return self.sizes[key] + bodies
+
+
+def check_graph(graph: GraphProto, outer: set[str], notes: list[str]) -> None:
+    """Every operand has a producer, no cycle, nodes in a runnable order (sorted where they are not)."""
+    known = outer | constant_names(graph) | {v.name for v in graph.input}
+    produced = {o for node in graph.node for o in node.output if o}
+    available = set(known)
+    in_order = True
+    for node in graph.node:
+        for name in _needs(node):
+            if name in available:
+                continue
+            if name not in produced:
+                raise ModelError(
+                    f"node '{node.name or ', '.join(node.output)}' ({node.op_type}) reads '{name}', "
+                    "which nothing makes",
+                    hint="the model is damaged; export it again",
+                )
+            in_order = False
+        available.update(o for o in node.output if o)
+    if not in_order:
+        _sort(graph, known)
+        notes.append(f"the nodes of graph '{graph.name}' are not in topological order; sorted")
+    for output in graph.output:
+        if output.name not in available:
+            raise ModelError(
+                f"graph output '{output.name}' is made by no node",
+                hint="the model is damaged; export it again",
+            )
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in graphs_of(attribute):
+                _check_initializers(body)
+                check_graph(body, available, notes)
+
+
+def _needs(node: NodeProto) -> Iterator[str]:
+    """The tensors a node reads, those its bodies capture included."""
+    yield from (i for i in node.input if i)
+    for attribute in node.attribute:
+        for body in graphs_of(attribute):
+            yield from _captures(body)
+
+
+def _captures(graph: GraphProto) -> set[str]:
+    own = constant_names(graph) | {v.name for v in graph.input}
+    own.update(o for node in graph.node for o in node.output)
+    used = {name for node in graph.node for name in _needs(node)}
+    used.update(o.name for o in graph.output)
+    return used - own
+
+
+def _sort(graph: GraphProto, known: set[str]) -> None:
+    """Kahn's algorithm, stable; raises ModelError on a cycle."""
+    producer = {o: k for k, node in enumerate(graph.node) for o in node.output if o}
+    waiting = [{producer[n] for n in _needs(node) if n in producer and n not in known} for node in graph.node]
+    users: dict[int, list[int]] = {}
+    for k, needs in enumerate(waiting):
+        for p in needs:
+            users.setdefault(p, []).append(k)
+    ready = [k for k, needs in enumerate(waiting) if not needs]
+    order: list[int] = []
+    while len(order) < len(ready):
+        k = ready[len(order)]
+        order.append(k)
+        for user in users.get(k, ()):
+            waiting[user].discard(k)
+            if not waiting[user]:
+                ready.append(user)
+    if len(order) < len(graph.node):
+        stuck = next(node for k, node in enumerate(graph.node) if waiting[k])
+        raise ModelError(
+            "the graph has a cycle",
+            where=f"through node '{stuck.name or ', '.join(stuck.output)}' ({stuck.op_type})",
+        )
+    nodes = [graph.node[k] for k in order]
+    copies = [NodeProto.FromString(n.SerializeToString()) for n in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def constant_names(graph: GraphProto) -> set[str]:
+    return {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
