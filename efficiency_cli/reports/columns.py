@@ -30,7 +30,7 @@ NAME_TITLE = {"kernel": "kernel", "node": "node", "op": "operator", "block": "bl
 
 def columns_of(estimate: Estimate, group: Group) -> list[Column]:
     """What the rows of this estimate can be asked."""
-    macs = Column("MACs", lambda r: format_count(r.macs), 3)
+    macs = Column("MACs", lambda r: _counted(r, r.macs), 3)
     moved = Column("moved", lambda r: format_bytes(r.bytes_moved), 5)
     kind = (
         Column("op", lambda r: r.op, 4, right=False)
@@ -38,7 +38,7 @@ def columns_of(estimate: Estimate, group: Group) -> list[Column]:
         else Column("kernels", lambda r: f"{r.count:,}", 4)
     )
     if estimate.latency is None:
-        ops = Column("OPs", lambda r: format_count(r.ops), 2)
+        ops = Column("OPs", lambda r: _counted(r, r.ops), 2)
         share = Column("share", _share(estimate.totals.macs, lambda r: r.macs), 1)
         return [kind, macs, share, ops, moved, Column("OPs/B", _intensity, 6)]
     return [
@@ -49,6 +49,11 @@ def columns_of(estimate: Estimate, group: Group) -> list[Column]:
         Column("share", _share(estimate.latency.expected_s, _seconds), 1),
         Column("limited by", lambda r: r.time.bound_by if r.time else "", 2, right=False, styled=True),
     ]
+
+
+def _counted(row: Row, count: int) -> str:
+    """The count, with a question mark where there are operators without a cost rule."""
+    return format_count(count) if row.modelled else f"{format_count(count)} + ?" if count else "?"
 
 
 def _seconds(row: Row) -> float:

@@ -48,6 +48,7 @@ def _cells(estimate: Estimate, row: Row) -> dict[str, Cell]:
         "op_class": row.op_class,
         "dtype": row.dtype,
         "count": row.count,
+        "modelled": int(row.modelled),
         "macs": row.macs,
         "ops": row.ops,
         "bytes_moved": row.bytes_moved,

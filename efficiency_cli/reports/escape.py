@@ -18,6 +18,9 @@ _ASCII = str.maketrans({"…": "...", "–": "-", "×": "x", "µ": "u", "·": "*
 _FORMULA = tuple("=+-@＝＋－＠")
 _MARKDOWN = re.compile(r"[\\`*\[\]|~]|:(?=//)|(?<=www)\.|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
+# @someone and #1: GitHub looks for them in the rendered text, where a character reference is no help
+_REFERENCE = re.compile(r"@(?=\w)|(?<!&)#(?=\w)")
+
 
 def escaped(text: str, unicode: bool = True) -> str:
     """`text` on one line and harmless, at its full length; without `unicode` in ASCII."""
@@ -54,12 +57,16 @@ def csv_cell(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """`shown` as code that no Markdown, HTML, mention or link syntax inside can leave."""
-    return f"<code>{markdown_text(text)}</code>"
+    """`shown` as code, in which GitHub makes no mentions and no links, and which nothing inside can leave."""
+    return f"<code>{_referenced(text)}</code>"
 
 
 def markdown_text(text: str) -> str:
-    """`shown` with all that Markdown or HTML would read as syntax written as character references."""
+    """`shown` with all that Markdown, HTML or GitHub would act on written so that it does not."""
+    return _REFERENCE.sub(r"\g<0><!-- -->", _referenced(text))
+
+
+def _referenced(text: str) -> str:
     safe = html.escape(shown(text), quote=False)
     # html.escape has made `&` and `;`, neither of which is in the pattern
     return _MARKDOWN.sub(lambda m: f"&#{ord(m[0])};", safe)

@@ -31,7 +31,7 @@ def _section(estimate: Estimate, view: View) -> Iterator[str]:
     yield f"### {markdown_code(model.text)}"
     yield ""
     if machine:
-        yield markdown_text(", ".join(p.text for p in machine))
+        yield markdown_text(" ".join(p.text for p in machine))
         yield ""
     yield "| | |"
     yield "|---|---|"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from efficiency_cli.reports.view import Group, Sort
 
@@ -22,8 +23,7 @@ MOST_BLOCKS = 20
 _DEEPEST = 12
 
 
-@dataclass(frozen=True, slots=True)
-class RowTime:
+class RowTime(Struct, frozen=True):
     """Seconds that a row takes of a run. The parts overlap: they may sum to more than `expected_s`."""
 
     bound_s: float
@@ -61,12 +61,12 @@ class RowTime:
         return RowTime(*map(sum, zip(*(t._parts for t in times), strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One kernel, node, operator or block. `count` is how many kernels (or nodes) it stands for.
 
     `fused` are operators that run in the kernel besides the one that names it. `bytes_moved` of a node
-    is what it would touch alone; of all else, what crosses the borders of its kernels.
+    is what it would touch alone; of all else, what crosses the borders of its kernels. Where not all of
+    it is `modelled`, its operations are more than those counted.
     """
 
     index: int
@@ -79,6 +79,7 @@ class Row:
     bytes_moved: int
     dtype: str
     op_class: str
+    modelled: bool
     time: RowTime | None
     energy_j: float | None
     peak_live_bytes: int | None
@@ -141,6 +142,7 @@ def _kernel_rows(estimate: Estimate) -> list[Row]:
                 bytes_moved=kernel.bytes_moved,
                 dtype=kernel.dtype.value if kernel.dtype is not None else "",
                 op_class=kernel.op_class.value,
+                modelled=kernel.modelled,
                 time=RowTime(
                     time.times.bound_s,
                     time.times.lower_s,
@@ -195,6 +197,7 @@ def _node_row(index: int, counted: CountedNode, kernel: Row, share: float) -> Ro
         bytes_moved=counted.bytes_moved,
         dtype=counted.dtype.value if counted.dtype is not None else "",
         op_class=counted.work.op_class.value,
+        modelled=counted.work.modelled,
         time=kernel.time.scaled(share) if kernel.time else None,
         energy_j=kernel.energy_j * share if kernel.energy_j is not None else None,
         peak_live_bytes=None,
@@ -223,6 +226,7 @@ def _merged(index: int, name: str, rows: Sequence[Row]) -> Row:
         bytes_moved=sum(r.bytes_moved for r in rows),
         dtype=largest.dtype,
         op_class=largest.op_class,
+        modelled=all(r.modelled for r in rows),
         time=RowTime.total(times) if times else None,
         energy_j=sum(energies) if len(energies) == len(rows) else None,
         peak_live_bytes=max((r.peak_live_bytes for r in rows if r.peak_live_bytes is not None), default=None),

@@ -5,6 +5,7 @@ Lines and parts hold text as the model spells it: the format that shows them esc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +22,6 @@ from efficiency_cli.reports.escape import shown
 from efficiency_cli.reports.rows import Row
 
 if TYPE_CHECKING:
-    from efficiency_cli.graph.receptive_field import Field
     from efficiency_cli.reports.view import View
     from efficiency_cli.roofline.estimate import Estimate
     from efficiency_cli.roofline.latency import Machine
@@ -63,7 +63,7 @@ def header_of(estimate: Estimate) -> Line:
         return Line("", (Part(name, "bold"),))
     profile, runtime = machine.profile, machine.runtime
     told = f"{profile.name}, {runtime.name}, {estimate.dtype}"
-    return Line("", (Part(f"{name} on {profile.id}", "bold"), Part(told)), "  ")
+    return Line("", (Part(name, "bold"), Part(f"on {profile.id}:", "bold"), Part(told)), " ")
 
 
 def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
@@ -74,7 +74,7 @@ def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
         lines.append(_limits(estimate))
     lines.append(_memory(estimate))
     if estimate.energy_j is not None:
-        lines.append(Line("Energy", _energy(estimate)))
+        lines.append(Line("Energy", _energy(estimate), extra=True))
     lines.append(_model(estimate))
     lines.append(_activations(estimate))
     fields = _receptive(estimate)
@@ -102,20 +102,23 @@ def _latency(estimate: Estimate) -> list[Line]:
     rate = estimate.throughput_per_s
     if rate is not None:
         batch = f" in batches of {estimate.batch}" if estimate.batch > 1 else ""
-        parts.append(Part(f"{format_count(rate)} inferences/s{batch}"))
-    trust = (Part("80 % of runs"), Part(_trust(machine)), Part(f"bound {format_time(times.bound_s)}"))
+        parts.append(Part(f"{format_count(rate)} inferences/s{batch}", extra=True))
+    bound = Part(f"bound {format_time(times.bound_s)}")
+    trust = (Part("80 % of runs"), bound, *_trust(machine, estimate.dtype))
     return [Line("Latency", tuple(parts), "   "), Line("", trust, "; ")]
 
 
-def _trust(machine: Machine) -> str:
+def _trust(machine: Machine, dtype: str) -> list[Part]:
     """How far to trust the times: what they rest on."""
     runtime = machine.runtime
     fitted = runtime.calibration
-    if fitted is not None:
-        measurements, models = round(fitted.measurements), round(fitted.models)
-        error = format_percent(fitted.held_out_error)
-        return f"{runtime.grade} on {measurements} measurements of {models} models ({error} error on others)"
-    return "datasheet, not calibrated" if runtime.grade == "datasheet" else runtime.grade
+    if fitted is None:
+        return [Part("datasheet, not calibrated" if runtime.grade == "datasheet" else runtime.grade)]
+    counts = f"{round(fitted.measurements)} measurements of {round(fitted.models)} models"
+    error = Part(f"{format_percent(fitted.held_out_error)} error on others", extra=True)
+    if runtime.dtype not in (None, dtype):
+        return [Part(f"{runtime.grade} in {runtime.dtype}, not in {dtype}", "bad")]
+    return [Part(f"{runtime.grade} on {counts}"), error]
 
 
 def _interval(lower: str, upper: str) -> str:
@@ -171,12 +174,12 @@ def _memory(estimate: Estimate) -> Line:
     elif fit.weights_level == fit.activations_level:
         need = f"{fit.weights_level} {_of(weights + peak, fit.weights_capacity)}"
         activations = Part(f"activations {format_capacity(peak)} peak", extra=True)
-        parts = [Part(need), _verdict(fit, weights, peak), activations]
+        parts = [Part(need), *_verdict(fit, weights, peak), activations]
     else:
         parts = [
             Part(f"{fit.weights_level} {_of(weights, fit.weights_capacity)}"),
             Part(f"{fit.activations_level} {_of(peak, fit.activations_capacity)} peak"),
-            _verdict(fit, weights, peak),
+            *_verdict(fit, weights, peak),
         ]
     return Line("Memory", (*parts, *cache, *([at] if totals.peak_activation_at else [])), "  ")
 
@@ -185,24 +188,23 @@ def _of(need: int, capacity: float | None) -> str:
     return f"{format_capacity(need)} of {format_capacity(capacity)}" if capacity else format_capacity(need)
 
 
-def _verdict(fit: Fit, weights: int, peak: int) -> Part:
-    if fit.fits is None:
-        return Part("capacity not stated")
-    if fit.fits:
-        return Part("fits", "good")
+def _verdict(fit: Fit, weights: int, peak: int) -> list[Part]:
+    """Whether it fits, and by how much it does not."""
+    if fit.fits is not False:
+        return [Part("fits", "good") if fit.fits else Part("capacity not stated")]
     if fit.weights_level == fit.activations_level:
-        needs = {fit.weights_level: (weights + peak, fit.weights_capacity)}
+        needs = [(fit.weights_level, weights + peak, fit.weights_capacity)]
     else:
-        needs = {
-            fit.weights_level: (weights, fit.weights_capacity),
-            fit.activations_level: (peak, fit.activations_capacity),
-        }
+        needs = [
+            (fit.weights_level, weights, fit.weights_capacity),
+            (fit.activations_level, peak, fit.activations_capacity),
+        ]
     short = [
-        f"{level} {format_capacity(need - room)} short"
-        for level, (need, room) in needs.items()
+        Part(f"{level} {format_capacity(need - room)} short", "bad")
+        for level, need, room in needs
         if room is not None and need > room
     ]
-    return Part(f"does not fit: {', '.join(short)}", "bad")
+    return [Part("does not fit:", "bad"), *short]
 
 
 def _energy(estimate: Estimate) -> tuple[Part, ...]:
@@ -239,15 +241,20 @@ def _activations(estimate: Estimate) -> Line:
 
 
 def _receptive(estimate: Estimate) -> tuple[Part, ...]:
-    """The field of the first outputs."""
-    fields = [(name, f) for name, f in estimate.output_fields.items() if f.size]
-    parts = [Part(f"{_extent(field)} at {name}") for name, field in fields[:_MOST_NAMED]]
-    more = len(fields) - len(parts)
-    return (*parts, *([Part(f"{more} more outputs", extra=True)] if more else []))
+    """What one position of the outputs sees of the input; below what reads all of it, too."""
+    outputs = [o for o in estimate.model.graph.outputs if o in estimate.receptive_fields]
+    parts = []
+    for name in outputs[:_MOST_NAMED]:
+        field = estimate.receptive_fields[name]
+        parts.append(Part(f"{_extent(field.size)} at {name}"))
+        if field.unbounded_by:
+            parts.append(Part(f"{_extent(field.bounded_size)} below {field.unbounded_by}", extra=True))
+    more = len(outputs) - _MOST_NAMED
+    return (*parts, *([Part(f"{more} more outputs", extra=True)] if more > 0 else []))
 
 
-def _extent(field: Field) -> str:
-    return " × ".join("all" if size == float("inf") else str(int(size)) for size in field.size)
+def _extent(size: Sequence[float]) -> str:
+    return " × ".join(f"{extent:.0f}" if math.isfinite(extent) else "all" for extent in size)
 
 
 def coverage_of(estimate: Estimate) -> Line:

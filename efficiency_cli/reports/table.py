@@ -15,8 +15,7 @@ from efficiency_cli.reports.rows import Row, ordered, rows_of
 from efficiency_cli.reports.summary import Line, Part, coverage_of, header_of, lines_of, title_of
 
 if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod
-    from rich.table import Table
+    from rich.console import Console
     from rich.text import Text
 
     from efficiency_cli.reports.view import View
@@ -64,24 +63,31 @@ class _Screen:
         rows = ordered(rows_of(estimate, view.group), view.sort)
         chosen = rows if view.top is None else rows[: view.top]
         head = [*self._laid_out(header_of(estimate), label=0), self._text("")]
-        last: list[Text | Table] = [*self._laid_out(coverage_of(estimate))]
+        last = self._laid_out(coverage_of(estimate))
         if chosen:
             title = Line("", (Part(title_of(estimate, chosen, len(rows), view)),))
-            last = [self._text(""), *self._laid_out(title, label=0), self._table(estimate, chosen), *last]
-        room = _SCREEN - len(head) - len(last) - min(len(chosen), _ROWS)
-        for piece in (*head, *self._summary(estimate, room), *last):
-            self.console.print(piece, soft_wrap=True)
-        output = self.console.file
-        assert isinstance(output, StringIO)
-        text = output.getvalue()
-        output.seek(0)
-        output.truncate()
-        return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+            last = [self._text(""), *self._laid_out(title, label=0), *self._table(estimate, chosen), *last]
+        room = _SCREEN - len(head) - len(last) + max(len(chosen) - _ROWS, 0)
+        lines = [*head, *self._summary(estimate, room), *last]
+        return "".join(f"{text.rstrip()}\n" for text in map(self._printed, lines))
 
-    def _text(self, part: str, style: str = "") -> Text:
+    def _printed(self, line: Text) -> str:
+        if not self.view.color:
+            return line.plain
+        with self.console.capture() as captured:
+            self.console.print(line, soft_wrap=True, end="")
+        return captured.get()
+
+    def _safe(self, text: str) -> str:
+        return shown(signs(text, self.view.unicode), self.view.unicode)
+
+    def _text(self, text: str, style: str = "") -> Text:
+        return self._made(self._safe(text), style)
+
+    def _made(self, text: str, style: str = "") -> Text:
         from rich.text import Text
 
-        return Text(shown(signs(part, self.view.unicode), self.view.unicode), style=_STYLES.get(style, ""))
+        return Text(text, style=_STYLES.get(style, ""))
 
     # --- lines -----------------------------------------------------------------------------
 
@@ -144,27 +150,34 @@ class _Screen:
         return gap + text
 
     # --- table -----------------------------------------------------------------------------
+    # rich's own tables take 0.7 ms a row: half a minute for all kernels of a large network
 
-    def _table(self, estimate: Estimate, rows: Sequence[Row]) -> Table:
-        from rich.table import Table
-        from rich.text import Text
-
+    def _table(self, estimate: Estimate, rows: Sequence[Row]) -> list[Text]:
+        """Titles, then a line a row; every column as wide as its widest cell."""
         group = self.view.group
-        columns, name_room = self._fitted(columns_of(estimate, group), rows)
-        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
-        table.add_column(Text(" " * _INDENT + NAME_TITLE[group], style="dim"), no_wrap=True)
+        columns, room = self._fitted(columns_of(estimate, group), rows)
+        names = [self._text(NAME_TITLE[group]), *(self._name(r, room) for r in rows)]
+        table = [(names, False)]
         for column in columns:
-            justify: JustifyMethod = "right" if column.right else "left"
-            table.add_column(Text(column.title, style="dim"), justify=justify, no_wrap=True)
-        for row in rows:
-            cells = [self._text(c.cell(row), c.cell(row) if c.styled else "") for c in columns]
-            table.add_row(self._name(row, name_room), *cells)
-        return table
+            cells = [self._text(column.title)]
+            for row in rows:
+                said = column.cell(row)
+                cells.append(self._text(said, said if column.styled else ""))
+            table.append((cells, column.right))
+        widths = [max(c.cell_len for c in cells) for cells, _ in table]
+        lines = [self._text("") for _ in names]
+        for (cells, right), width in zip(table, widths, strict=True):
+            for line, cell in zip(lines, cells, strict=True):
+                gap = " " * (_GAP if line else _INDENT)
+                pad = " " * (width - cell.cell_len)
+                line.append(gap + pad if right else gap).append_text(cell).append("" if right else pad)
+        lines[0].style = _STYLES["label"]
+        return lines
 
     def _fitted(self, columns: list[Column], rows: Sequence[Row]) -> tuple[list[Column], int]:
         """The columns there is room for, and the cells left for names."""
         widths = {c.title: self._widest(c.title, *map(c.cell, rows)) + _GAP for c in columns}
-        wanted = min(_LEAST_NAME, self._widest(*(r.name for r in rows)))
+        wanted = min(_LEAST_NAME, self._widest(NAME_TITLE[self.view.group], *(r.name for r in rows)))
         for column in sorted(columns, key=lambda c: -c.drop):
             if _INDENT + wanted + sum(widths[c.title] for c in columns) <= self.width or not column.drop:
                 break
@@ -172,18 +185,16 @@ class _Screen:
         return columns, self.width - _INDENT - sum(widths[c.title] for c in columns)
 
     def _widest(self, *texts: str) -> int:
-        return max(self._text(t).cell_len for t in texts)
+        from rich.cells import cell_len
+
+        return max(cell_len(self._safe(t)) for t in texts)
 
     def _name(self, row: Row, room: int) -> Text:
         """The name, what is fused into it where there is room, its tail where there is not."""
         name, suffix = self._text(row.name), self._text(fused_suffix(row), "label")
         if name.cell_len > room:
-            name = self._text("")
-            name.append(self._tail(shown(row.name, self.view.unicode), room))
-        elif name.cell_len + suffix.cell_len <= room:
-            name.append_text(suffix)
-        indented = self._text(" " * _INDENT)
-        return indented.append_text(name)
+            return self._made(self._tail(name.plain, room))
+        return name.append_text(suffix) if name.cell_len + suffix.cell_len <= room else name
 
 
 def _kept(line: Line, room: int) -> list[Part]:

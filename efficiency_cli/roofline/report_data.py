@@ -21,6 +21,7 @@ from efficiency_cli.roofline.report_format import (
     Bound,
     CalibrationPart,
     CoveragePart,
+    FieldPart,
     HardwarePart,
     KernelPart,
     Latency,
@@ -159,6 +160,7 @@ def _totals(estimate: Estimate) -> TotalsPart:
     t = estimate.totals
     ram, flash = memory_needs(estimate)
     share = estimate.share
+    fields = {o: f for o in estimate.model.graph.outputs if (f := estimate.receptive_fields.get(o))}
     return {
         "macs": t.macs,
         "flops": t.flops,
@@ -190,7 +192,8 @@ def _totals(estimate: Estimate) -> TotalsPart:
         "time_share": (
             {"compute": share.compute, "memory": share.memory, "overhead": share.overhead} if share else None
         ),
-        "receptive_field": {name: _extents(f) for name, f in estimate.output_fields.items()},
+        "receptive_field": {name: _extents(f.size) for name, f in fields.items()},
+        "receptive_field_geometry": {name: _geometry(f) for name, f in fields.items()},
         "kv_cache_bytes": t.kv_cache_bytes,
     }
 
@@ -223,8 +226,20 @@ def _latency(times: Times) -> Latency:
     }
 
 
-def _extents(field: Field) -> list[int | None]:
-    return [int(size) if math.isfinite(size) else None for size in field.size]
+def _extents(size: Sequence[float]) -> list[int | None]:
+    return [math.ceil(extent) if math.isfinite(extent) else None for extent in size]
+
+
+def _geometry(field: Field) -> FieldPart:
+    return {
+        "input": field.input,
+        "size": _extents(field.size),
+        "stride": list(field.stride),
+        "start": list(field.start),
+        "padding": list(field.padding),
+        "bounded_size": [math.ceil(extent) for extent in field.bounded_size],
+        "unbounded_by": field.unbounded_by or None,
+    }
 
 
 def _finite(value: float | None) -> float | None:
@@ -277,7 +292,8 @@ def _nodes(estimate: Estimate) -> list[NodePart]:
                 "kernel": None if counted.absorbed else kernels.get(node.name),
                 "repeat": counted.repeat,
                 "absorbed": counted.absorbed or None,
-                "receptive_field": _extents(field) if field is not None else None,
+                "receptive_field": _extents(field.size) if field is not None else None,
+                "receptive_field_geometry": _geometry(field) if field is not None else None,
             }
         )
     return found

@@ -107,6 +107,22 @@ class Share(TypedDict):
     overhead: Fraction
 
 
+class FieldPart(TypedDict):
+    """What one position of a tensor sees of an input, one number an axis, in input positions.
+
+    Position i sees `size` positions around start + i * stride; null: all of them, because of the node
+    `unbounded_by`. Of such an axis the other numbers, and `bounded_size`, are those below that node.
+    """
+
+    input: str
+    size: list[Extent]
+    stride: list[float]
+    start: list[float]
+    padding: list[float]
+    bounded_size: list[int]
+    unbounded_by: str | None
+
+
 class TotalsPart(TypedDict):
     """Sums of one run. What needs a machine is null without one."""
 
@@ -143,6 +159,7 @@ class TotalsPart(TypedDict):
     receptive_field: Annotated[
         dict[str, list[Extent]], Meta(description="by output: input elements one output element depends on")
     ]
+    receptive_field_geometry: Annotated[dict[str, FieldPart], Meta(description="by output")]
     kv_cache_bytes: Bytes
 
 
@@ -182,6 +199,7 @@ class NodePart(TypedDict):
     repeat: Count
     absorbed: Annotated[str | None, Meta(description="why it costs nothing of its own")]
     receptive_field: Annotated[list[Extent] | None, Meta(description="of its first output")]
+    receptive_field_geometry: FieldPart | None
 
 
 class KernelPart(TypedDict):
