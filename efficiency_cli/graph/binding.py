@@ -52,6 +52,10 @@ def bind(inputs: Mapping[str, Sequence[Declared] | None], request: Request, path
     binder.learn(declared, inputs)
     binder.assume(declared)
     shapes = {name: binder.resolve(name, dims) for name, dims in declared.items()}
+    symbols = [d for dims in inputs.values() for d in dims or () if isinstance(d, str)]
+    # 'TENSOR[AXIS]' may name a tensor inside the graph: that is checked once shapes are known
+    unknown = {k: v for k, v in request.dims.items() if k not in binder.used and not k.endswith("]")}
+    reject_unused(unknown, list(dict.fromkeys(symbols)))
     if binder.missing:
         raise _missing(binder.missing, path)
     for name, shape in shapes.items():

@@ -24,6 +24,11 @@ _ACTIVATIONS = frozenset(
     """Relu LeakyRelu PRelu Elu Celu Selu ThresholdedRelu Clip Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign
     Mish Swish Gelu FastGelu QuickGelu""".split()
 )
+# one result an element from the operands' elements at the same place: chains of them need no memory between
+_POINTWISE = _ACTIVATIONS | frozenset(
+    """Add Sub Mul Div Pow Mod Min Max Neg Abs Sign Sqrt Reciprocal Exp Log Erf Sin Cos Tan Floor Ceil Round
+    Cast Where Not And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual IsNaN IsInf""".split()
+)
 _GATES = frozenset({"Sigmoid", "HardSigmoid", "Softplus"})  # x · gate(x): SiLU, HardSwish
 _PADDED = frozenset("Conv QLinearConv FusedConv ConvInteger MaxPool AveragePool NhwcConv NhwcFusedConv".split())
 
@@ -93,7 +98,19 @@ class _Grouper:
             if group is not None and group.anchor == "Pad" and self._only_reader(node.inputs[0], {k}):
                 return home
             return None
-        return self._epilogue(k, node)
+        home = self._epilogue(k, node)
+        if home is None and "pointwise" in self.patterns and node.op in _POINTWISE:
+            home = self._pointwise(k, node)
+        return home
+
+    def _pointwise(self, k: int, node: Node) -> int | None:
+        """The element-wise kernel before, when nothing else reads what it made and the shape stays."""
+        home = self._latest_maker(node)
+        if home is None or self.groups[home].anchor not in _POINTWISE:
+            return None
+        source = next(i for i in node.inputs if i and self._maker(i) == home)
+        same = self.graph.tensors[source].shape == self.graph.tensors[node.outputs[0]].shape
+        return home if same and self._only_reader(source, {k} | self._members(home)) else None
 
     def _epilogue(self, k: int, node: Node) -> int | None:
         allowed = {k}

@@ -70,10 +70,7 @@ FUSIONS = (
     "add",
     "pad",
     "qdq",
-    "attention",
-    "layernorm",
-    "softmax",
-    "gelu",
+    "pointwise",
 )
 # Factors on the expected time where a profile gives none. The software stacks published for one
 # board and one network differ by 4.3 times (165 to 704 ms: MLPerf Tiny, Cortex-M4 at 120 MHz).
