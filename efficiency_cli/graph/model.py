@@ -25,6 +25,8 @@ class DType(StrEnum):
     FLOAT8E5M2 = "float8e5m2"
     FLOAT8E5M2FNUZ = "float8e5m2fnuz"
     FLOAT8E8M0 = "float8e8m0"
+    FLOAT6E2M3 = "float6e2m3"
+    FLOAT6E3M2 = "float6e3m2"
     FLOAT4E2M1 = "float4e2m1"
     INT64 = "int64"
     INT32 = "int32"
@@ -69,6 +71,7 @@ _BITS: dict[DType, int] = {
     **dict.fromkeys((DType.FLOAT16, DType.BFLOAT16, DType.INT16, DType.UINT16), 16),
     **dict.fromkeys((DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2), 8),
     **dict.fromkeys((DType.FLOAT8E5M2FNUZ, DType.FLOAT8E8M0, DType.INT8, DType.UINT8, DType.BOOL), 8),
+    **dict.fromkeys((DType.FLOAT6E2M3, DType.FLOAT6E3M2), 6),
     **dict.fromkeys((DType.FLOAT4E2M1, DType.INT4, DType.UINT4), 4),
     **dict.fromkeys((DType.INT2, DType.UINT2), 2),
     # a string element is a pointer-sized handle wherever it is stored; its text is not counted
@@ -113,7 +116,7 @@ class Tensor(Struct, frozen=True):
     """A named value. `shape` is static, or None where it could not be known (a named gap).
 
     `value` holds the elements of small constants, flattened in C order. `bounded` marks a
-    shape that depends on data and is an upper bound. `is_sequence` marks a list of tensors.
+    shape that depends on data and is an upper bound. A list of tensors is one block of all its elements.
     """
 
     name: str

@@ -7,7 +7,7 @@ conversion to the plain data of `model.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -20,7 +20,15 @@ from efficiency_cli.graph.constants import classify
 from efficiency_cli.graph.model import Attribute, Graph, Kind, Model, Node, Tensor
 from efficiency_cli.graph.shapes.scope import graphs_of
 from efficiency_cli.graph.source import open_bytes, what_else
-from efficiency_cli.graph.structure import DTYPES, check_graph, complete_header, constant_names, inlined
+from efficiency_cli.graph.structure import (
+    DTYPES,
+    check_graph,
+    check_text,
+    complete_header,
+    constant_names,
+    inlined,
+    names_in,
+)
 from efficiency_cli.graph.wire import WireError, strip_payloads
 
 # values of constants kept for cost rules (trip counts, lengths)
@@ -65,7 +73,7 @@ def load(path: str) -> tuple[ModelProto, int]:
     except DecodeError as error:
         raise ModelError(
             f"{path} is not an ONNX model: its protobuf cannot be decoded",
-            hint="check that the file is an ONNX model: python -m onnx.checker FILE",
+            hint=f"check that the file is an ONNX model: python -m onnx.checker {path}",
         ) from error
     if not model.HasField("graph"):
         raise ModelError(f"{path} holds no graph", hint="a ModelProto is needed; export the model again")
@@ -74,6 +82,26 @@ def load(path: str) -> tuple[ModelProto, int]:
 
 def build(model: ModelProto, path: str, file_bytes: int, request: binding.Request) -> Model:
     """A Model from a parsed proto, which is changed on the way."""
+    try:
+        built = _built(model, path, file_bytes, request)
+        check_text(_names(built.graph))
+    except (TypeError, AttributeError, UnicodeError):
+        # protobuf hands names that are not UTF-8 on as bytes: is it that?
+        check_text(names_in(model))
+        raise
+    return built
+
+
+def _names(graph: Graph) -> Iterator[str]:
+    yield graph.name
+    yield from graph.tensors
+    for node in graph.nodes:
+        yield from (node.name, node.op, node.domain)
+        for body in node.graphs.values():
+            yield from _names(body)
+
+
+def _built(model: ModelProto, path: str, file_bytes: int, request: binding.Request) -> Model:
     notes: list[str] = []
     complete_header(model, notes)
     stored = _count_nodes(model.graph)
@@ -206,7 +234,9 @@ class _Builder:
 
     def _unique(self, name: str) -> str:
         self.names[name] += 1
-        return name if self.names[name] == 1 else f"{name}#{self.names[name]}"
+        count = self.names[name]
+        # the numbered name may be taken as well
+        return name if count == 1 else self._unique(f"{name}#{count}")
 
 
 def _is_constant(node: NodeProto) -> bool:

@@ -23,6 +23,43 @@ DTYPES: dict[int, DType] = {
 } | {TensorProto.FLOAT: DType.FLOAT32, TensorProto.DOUBLE: DType.FLOAT64}
 
 
+def check_text(names: Iterable[str]) -> None:
+    """Refuse names that are not text. Joining is the fastest way to ask whether all are."""
+    try:
+        "".join(names)
+    except TypeError:
+        raise ModelError(
+            "the model holds names that are not UTF-8 text", hint="the model is damaged; export it again"
+        ) from None
+
+
+def names_in(model: ModelProto) -> Iterator[str]:
+    """Every name that decides how the model is read."""
+    yield from (o.domain for o in model.opset_import)
+    yield from _names_in_graph(model.graph)
+    for function in model.functions:
+        yield from (function.domain, function.name, *function.input, *function.output)
+        yield from _names_in_nodes(function.node)
+
+
+def _names_in_graph(graph: GraphProto) -> Iterator[str]:
+    yield graph.name
+    yield from (t.name for t in graph.initializer)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (d.dim_param for d in value.type.tensor_type.shape.dim)
+    yield from _names_in_nodes(graph.node)
+
+
+def _names_in_nodes(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    for node in nodes:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            for body in graphs_of(attribute):
+                yield from _names_in_graph(body)
+
+
 def complete_header(model: ModelProto, notes: list[str]) -> None:
     newest = onnx.defs.onnx_opset_version()
     if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
