@@ -16,8 +16,10 @@ from efficiency_cli.commands.values import option_name, origin
 from efficiency_cli.errors import EffcliError, ExitCode, UsageError, suggest
 
 PROGRAM = "effcli"
+# what the scripts of `effcli completion` set to ask for words
+COMPLETION = "_EFFCLI_COMPLETE"
 # of one line of an error; a model may bring names of any length
-_LONGEST_LINE = 2000
+_LONGEST_LINE = 1000
 
 cli = Commands(
     "efficiency_cli.commands",
@@ -39,17 +41,23 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if args is None else args)
     _prepare_streams()
     try:
-        code = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-        # help and lists may still wait in the buffer
-        emit("")
-    except SystemExit as error:
-        # click ends the program itself when the reader of a help text has gone away
-        if not isinstance(error.__context__, BrokenPipeError):
-            raise
-        discard_stdout()
-        return ExitCode.OK
+        if COMPLETION in os.environ:
+            cli.main(arguments, prog_name=PROGRAM)
+        return _run(arguments)
     except (Exception, KeyboardInterrupt) as error:
         return _failed(error, _wants_debug(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Not click's own `main`, which ends the program with 1 when a pipe's reader has gone away."""
+    try:
+        # parsing takes the list apart
+        with cli.make_context(PROGRAM, list(arguments)) as ctx:
+            code: int | None = cli.invoke(ctx)
+    except click.exceptions.Exit as leaving:
+        code = leaving.exit_code
+    # help and lists may still wait in the buffer
+    emit("")
     return int(code or ExitCode.OK)
 
 
@@ -67,6 +75,9 @@ def _wants_debug(arguments: Sequence[str]) -> bool:
 
 
 def _failed(error: BaseException, debug: bool) -> int:
+    if isinstance(error, BrokenPipeError):
+        discard_stdout()
+        return ExitCode.OK
     if debug:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt | click.Abort):
@@ -154,5 +165,6 @@ def _show(error: EffcliError) -> None:
     if error.hint:
         lines.append(f"hint: {error.hint}")
     for line in lines:
-        short = line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+        half = _LONGEST_LINE // 2
+        short = line if len(line) <= _LONGEST_LINE else f"{line[:half]}…{line[-half:]}"
         say(short)

@@ -116,7 +116,8 @@ def _check_format(target: Target, formats: Sequence[str]) -> None:
 def _check_distinct(targets: Sequence[Target]) -> None:
     seen: dict[str, Target] = {}
     for target in targets:
-        place = target.path if target.path == STDOUT else os.path.realpath(target.path)
+        with _said(target.path):
+            place = target.path if target.path == STDOUT else os.path.realpath(target.path)
         if place in seen:
             where = "standard output" if place == STDOUT else target.path
             raise UsageError(

@@ -20,6 +20,8 @@ from efficiency_cli.errors import UsageError, did_you_mean
 STDOUT = "-"
 # a size of more digits than this cannot be an axis
 _MOST_DIGITS = 18
+# of a value in an error
+_MOST_QUOTED = 80
 _DIGITS = re.compile(rf"[0-9]{{1,{_MOST_DIGITS}}}")
 
 
@@ -59,6 +61,11 @@ class Value(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         raise UsageError(f"{option_name(param)}{what}", where=origin(param, ctx), hint=hint)
 
 
+def short(text: str) -> str:
+    """Enough of what was typed to know it again."""
+    return text if len(text) <= _MOST_QUOTED else f"{text[: _MOST_QUOTED - 1]}…"
+
+
 def option_name(param: click.Parameter | None) -> str:
     """'--dim: ', the longest spelling of an option; '' for arguments."""
     return f"{max(param.opts, key=len)}: " if isinstance(param, click.Option) else ""
@@ -86,7 +93,7 @@ class OneOf(Value):
             return text.lower()
         close = did_you_mean(text, self.words)
         hint = close or f"choose one: {', '.join(self.words)}"
-        raise ValueError(f"'{text}' is not one of {', '.join(self.words)}\n{hint}")
+        raise ValueError(f"'{short(text)}' is not one of {', '.join(self.words)}\n{hint}")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
         return "|".join(self.words)
@@ -97,7 +104,7 @@ class OneOf(Value):
 
 def _size(text: str) -> int:
     if not _DIGITS.fullmatch(text):
-        raise ValueError(f"'{text}' is not a size: a whole number of at most {_MOST_DIGITS} digits")
+        raise ValueError(f"'{short(text)}' is not a size: a whole number of at most {_MOST_DIGITS} digits")
     return int(text)
 
 
@@ -108,7 +115,7 @@ class Size(Value):
 
     def parse(self, text: str) -> int:
         if not _DIGITS.fullmatch(text) or int(text) < 1:
-            raise ValueError(f"'{text}' is not a whole number above 0\nas in: --batch 8")
+            raise ValueError(f"'{short(text)}' is not a whole number above 0\nas in: --batch 8")
         return int(text)
 
 
@@ -120,11 +127,11 @@ class Dim(Value):
     def parse(self, text: str) -> tuple[str, int]:
         name, equals, size = text.rpartition("=")
         if not equals or not name.strip():
-            raise ValueError(f"'{text}' is not NAME=N\nas in: --dim batch=8, or --dim 'input[1]=128'")
+            raise ValueError(f"'{short(text)}' is not NAME=N\nas in: --dim batch=8, or --dim 'input[1]=128'")
         try:
             return name.strip(), _size(size.strip())
         except ValueError as error:
-            raise ValueError(f"{error}, in '{text}'\nas in: --dim batch=8") from None
+            raise ValueError(f"{error}, in '{short(text)}'\nas in: --dim batch=8") from None
 
 
 class Shape(Value):
@@ -135,11 +142,11 @@ class Shape(Value):
     def parse(self, text: str) -> tuple[str, tuple[int, ...]]:
         name, equals, shape = text.rpartition("=")
         if not equals or not name.strip() or not shape.strip():
-            raise ValueError(f"'{text}' is not INPUT=SHAPE\nas in: --shape input=1x3x224x224")
+            raise ValueError(f"'{short(text)}' is not INPUT=SHAPE\nas in: --shape input=1x3x224x224")
         try:
             return name.strip(), tuple(_size(part.strip()) for part in re.split("[x×X,]", shape))
         except ValueError as error:
-            raise ValueError(f"{error}, in '{text}'\nas in: --shape input=1x3x224x224") from None
+            raise ValueError(f"{error}, in '{short(text)}'\nas in: --shape input=1x3x224x224") from None
 
 
 class Overlap(Value):
@@ -160,7 +167,7 @@ class Overlap(Value):
         if not 0 <= fraction <= 1:
             close = did_you_mean(text, words)
             hint = close or "as in: --overlap 0.5"
-            raise ValueError(f"'{text}' is not none, full or a fraction of 1\n{hint}")
+            raise ValueError(f"'{short(text)}' is not none, full or a fraction of 1\n{hint}")
         return fraction
 
 
@@ -173,7 +180,7 @@ class Top(Value):
         if text.lower() == "all":
             return 0
         if not _DIGITS.fullmatch(text) or int(text) < 1:
-            raise ValueError(f"'{text}' is neither a number above 0 nor all\nas in: --top 10, or --top all")
+            raise ValueError(f"'{short(text)}' is neither a number above 0 nor all\nas in: --top 10, or --top all")
         return int(text)
 
 
@@ -197,7 +204,7 @@ class Format(Value):
         name, colon, path = text.partition(":")
         if colon and not path:
             hint = f"give a path, or write to standard output: -f {name}; is a variable in it empty?"
-            raise ValueError(f"there is no path after '{text}'\n{hint}")
+            raise ValueError(f"there is no path after '{short(text)}'\n{hint}")
         return Target(name.lower(), path or STDOUT)
 
     def candidates(self, ctx: click.Context) -> Iterable[str]:  # noqa: ARG002
@@ -271,7 +278,7 @@ class Folder(File):
 
     def parse(self, text: str) -> str:
         if not Path(text).is_dir():
-            raise ValueError(f"'{text}' is not a folder\ngive a folder of profiles (YAML files)")
+            raise ValueError(f"'{short(text)}' is not a folder\ngive a folder of profiles (YAML files)")
         return text
 
     def shell_complete(

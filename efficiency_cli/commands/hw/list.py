@@ -27,14 +27,14 @@ _DEFAULT_DTYPE = "float32"
 def command(patterns: Sequence[str], hw_dirs: Sequence[str], output: OutputOptions) -> int:
     """List the machines.
 
-    A PATTERN is a glob, part of a name, or mcu, cpu, gpu, npu. Peak is that of multiply-accumulate work in the type the default runtime is meant for, dense;
-    bandwidth is that of the outermost memory.
+    A PATTERN is a glob, part of a name, or mcu, cpu, gpu, npu. Peak is that of multiply-accumulate
+    work, dense, in the type the default runtime is meant for; bandwidth is that of the outermost memory.
     """
     from efficiency_cli.commands.hw.listing import FORMATS, render
 
     targets = output.checked(FORMATS)
     found, broken = _load(hw_dirs)
-    wanted = [p for p in found if _matches(p, patterns)]
+    wanted = _wanted(found, patterns)
     if patterns and not wanted and not broken:
         names = [n for p in found for n in (p.id, *p.aliases)]
         hint = did_you_mean(patterns[0], names) or "list all of them: effcli hw list"
@@ -64,21 +64,23 @@ def _load(hw_dirs: Sequence[str]) -> tuple[list[Profile], list[EffcliError]]:
     return found, broken
 
 
-def _matches(profile: Profile, patterns: Sequence[str]) -> bool:
-    """A class; a glob against a whole id or alias; other text anywhere in them, in name or description."""
-    from efficiency_cli.hardware.profile import CLASSES
+def _wanted(found: Sequence[Profile], patterns: Sequence[str]) -> list[Profile]:
+    """Those that any pattern means, in the order of `found`; all of them without one."""
+    parts = [part.strip().lower() for p in patterns for part in p.split(",") if part.strip()]
+    ids = {p.id for part in parts for p in _meant(found, part)}
+    return [p for p in found if p.id in ids or not parts]
 
-    if not patterns:
-        return True
-    ids = [profile.id.lower(), *(a.lower() for a in profile.aliases)]
-    text = " ".join([*ids, profile.name, profile.machine_class, profile.description]).lower()
-    for pattern in (part.strip().lower() for p in patterns for part in p.split(",")):
-        if pattern in CLASSES:
-            if pattern == profile.machine_class:
-                return True
-        elif pattern in ("", "all") or any(fnmatchcase(id_, pattern) for id_ in ids) or pattern in text:
-            return True
-    return False
+
+def _meant(found: Sequence[Profile], pattern: str) -> list[Profile]:
+    """By what says most: an id or alias, a class, a glob over ids and aliases, text anywhere in the names."""
+    names = {p.id: [p.id.lower(), *(a.lower() for a in p.aliases)] for p in found}
+    wanted = "*" if pattern == "all" else pattern
+    return (
+        [p for p in found if wanted in names[p.id]]
+        or [p for p in found if wanted == p.machine_class]
+        or [p for p in found if any(fnmatchcase(name, wanted) for name in names[p.id])]
+        or [p for p in found if wanted in " ".join([*names[p.id], p.name, p.description]).lower()]
+    )
 
 
 def _listing(found: Sequence[Profile]) -> Listing:
