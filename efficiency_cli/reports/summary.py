@@ -115,7 +115,7 @@ def _trust(machine: Machine, dtype: str) -> list[Part]:
     if fitted is None:
         return [Part("datasheet, not calibrated" if runtime.grade == "datasheet" else runtime.grade)]
     counts = f"{round(fitted.measurements)} measurements of {round(fitted.models)} models"
-    error = Part(f"{format_percent(fitted.held_out_error)} error on others", extra=True)
+    error = Part(f"held-out error {format_percent(fitted.held_out_error)}")
     if runtime.dtype not in (None, dtype):
         return [Part(f"{runtime.grade} in {runtime.dtype}, not in {dtype}", "bad")]
     return [Part(f"{runtime.grade} on {counts}"), error]

@@ -26,9 +26,6 @@ _LABEL = 13
 _GAP = 2
 # a node's name keeps at least this many characters before columns are dropped for it
 _LEAST_NAME = 20
-# lines of the first screen, the table's rows beyond the default five not counted
-_SCREEN = 24
-_ROWS = 5
 # lines of the first screen with its five rows; more rows may make it longer
 _SCREEN = 24
 _ROWS = 5
@@ -56,7 +53,8 @@ class _Screen:
     def __init__(self, view: View) -> None:
         self.view = view
         self.width = view.width or _UNLIMITED
-        self.console: Console = _console(view.color)
+        # the console takes half of rich's time to import, and plain text does without
+        self.console = _console() if view.color else None
 
     def of(self, estimate: Estimate) -> str:
         view = self.view
@@ -72,7 +70,7 @@ class _Screen:
         return "".join(f"{text.rstrip()}\n" for text in map(self._printed, lines))
 
     def _printed(self, line: Text) -> str:
-        if not self.view.color:
+        if self.console is None:
             return line.plain
         with self.console.capture() as captured:
             self.console.print(line, soft_wrap=True, end="")
@@ -112,11 +110,13 @@ class _Screen:
         return found
 
     def _wrapped(self, line: Line, room: int) -> list[Text]:
+        mark = line.between.rstrip()
+        room -= len(mark)
         rows = [self._text("")]
         for part in _kept(line, room):
             text = self._text(part.text, part.style)
             if rows[-1] and rows[-1].cell_len + len(line.between) + text.cell_len > room:
-                rows[-1].append(line.between.rstrip())
+                rows[-1].append(mark)
                 rows.append(self._text(""))
             elif rows[-1]:
                 rows[-1].append(line.between)
@@ -129,13 +129,14 @@ class _Screen:
         """A part that is longer than a line, at its spaces; a word that is longer loses its head."""
         if text.cell_len <= room:
             return [text]
-        rows: list[str] = []
-        for word in (self._tail(w, room) for w in text.plain.split(" ")):
-            if rows and len(rows[-1]) + 1 + len(word) <= room:
-                rows[-1] += f" {word}"
+        rows: list[Text] = []
+        for word in text.plain.split(" "):
+            piece = text.blank_copy(self._tail(word, room))
+            if rows and rows[-1].cell_len + 1 + piece.cell_len <= room:
+                rows[-1].append(" ").append_text(piece)
             else:
-                rows.append(word)
-        return [text.blank_copy(row) for row in rows]
+                rows.append(piece)
+        return rows
 
     def _tail(self, text: str, room: int) -> str:
         """`text` in `room` cells: its tail behind an ellipsis where it is longer."""
@@ -208,16 +209,16 @@ def _kept(line: Line, room: int) -> list[Part]:
     return parts
 
 
-def _console(color: bool) -> Console:
-    """A console that asks nothing of the environment, cuts nothing and has no markup."""
+def _console() -> Console:
+    """A colored console that asks nothing of the environment, cuts nothing and has no markup."""
     from rich.console import Console
 
     return Console(
         file=StringIO(),
         width=_UNLIMITED,
         height=_UNLIMITED,
-        color_system="standard" if color else None,
-        force_terminal=color,
+        color_system="standard",
+        force_terminal=True,
         legacy_windows=False,
         markup=False,
         emoji=False,
