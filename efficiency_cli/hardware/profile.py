@@ -42,6 +42,8 @@ SAME_PEAK = {
     "float8e4m3fnuz": "float8e4m3fn",
     "float8e5m2fnuz": "float8e5m2",
     "float8e8m0": "float8e5m2",
+    "float6e2m3": "float8e4m3fn",
+    "float6e3m2": "float8e5m2",
     "complex64": "float32",
     "complex128": "float64",
 }

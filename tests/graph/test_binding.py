@@ -195,7 +195,8 @@ inputs_ = st.dictionaries(st.sampled_from(["x", "y"]), st.lists(dims, max_size=4
 @given(inputs_, st.fixed_dictionaries({"a": st.integers(0, 9), "b": st.integers(0, 9)}))
 def test_numbers_stay_names_are_looked_up_positions_fill(inputs: Inputs, values: dict[str, int]) -> None:
     positions = {f"{n}[{k}]": 7 for n, shape in inputs.items() for k, d in enumerate(shape or ()) if d is None}
-    result = bound(inputs, dims=values | positions)
+    names = {d for shape in inputs.values() for d in shape or () if isinstance(d, str)}
+    result = bound(inputs, dims={n: v for n, v in values.items() if n in names} | positions)
     expected = {n: tuple(values.get(d, 7) if not isinstance(d, int) else d for d in s) for n, s in inputs.items()}  # type: ignore
     assert (result.shapes, result.assumptions) == (expected, ())
 
