@@ -73,6 +73,9 @@ def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
     if estimate.share is not None:
         lines.append(_limits(estimate))
     lines.append(_memory(estimate))
+    if estimate.totals.kv_cache_bytes:
+        cache = Part(f"KV cache {format_bytes(estimate.totals.kv_cache_bytes)} after the run")
+        lines.append(Line("", (cache,), extra=True))
     if estimate.energy_j is not None:
         lines.append(Line("Energy", _energy(estimate), extra=True))
     lines.append(_model(estimate))
@@ -165,7 +168,6 @@ def _memory(estimate: Estimate) -> Line:
     totals, fit = estimate.totals, estimate.fit
     weights, peak = totals.weight_bytes, totals.peak_activation_bytes
     at = Part(f"peak at {totals.peak_activation_at}", extra=True)
-    cache = [Part(f"KV cache {format_bytes(totals.kv_cache_bytes)}")] if totals.kv_cache_bytes else []
     if fit is None or not fit.activations_level:
         parts = [
             Part(f"weights {format_capacity(weights)}"),
@@ -181,7 +183,7 @@ def _memory(estimate: Estimate) -> Line:
             Part(f"{fit.activations_level} {_of(peak, fit.activations_capacity)} peak"),
             *_verdict(fit, weights, peak),
         ]
-    return Line("Memory", (*parts, *cache, *([at] if totals.peak_activation_at else [])), "  ")
+    return Line("Memory", (*parts, *([at] if totals.peak_activation_at else [])), "  ")
 
 
 def _of(need: int, capacity: float | None) -> str:

@@ -304,7 +304,7 @@ def _operands(names: Sequence[str], graph: Graph) -> list[TensorPart | None]:
 
 
 def parameters_of(counted: CountedNode) -> int:
-    """Elements of the weights that the node uses; 0 for a node that only prepares a weight."""
+    """Elements of the weights as the node gets them (sliced, say); 0 for a node that prepares a weight."""
     if counted.absorbed == _FOLDED:
         return 0
     node, tensors = counted.node, counted.graph.tensors

@@ -193,9 +193,9 @@ class NodePart(TypedDict):
     macs: Count
     flops: Count
     ops: Count
-    parameters: Annotated[Count, Meta(description="a weight that nodes share counts at each of them")]
+    parameters: Annotated[Count, Meta(description="of weights as the node gets them; a shared one at each")]
     bytes_moved: Annotated[Bytes, Meta(description="by itself, before fusion into its kernel")]
-    kernel: Annotated[int | None, Meta(description="index of its kernel; null where it costs nothing")]
+    kernel: Annotated[int | None, Meta(description="null where it costs nothing, or runs as its bodies")]
     repeat: Count
     absorbed: Annotated[str | None, Meta(description="why it costs nothing of its own")]
     receptive_field: Annotated[list[Extent] | None, Meta(description="of its first output")]

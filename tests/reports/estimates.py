@@ -41,10 +41,10 @@ HOSTILE = (
 
 
 @cache
-def sample(name: str, hardware: str | None = None) -> Estimate:
+def sample(name: str, hardware: str | None = None, dims: tuple[tuple[str, int], ...] = ()) -> Estimate:
     """A sample's estimate; the same object at every call."""
     profile = load_profile(hardware) if hardware else None
-    return estimate(read_model(str(SAMPLES / name)), profile)
+    return estimate(read_model(str(SAMPLES / name), dims=dict(dims)), profile)
 
 
 def hostile(folder: Path, hardware: str | None = "cortex-m7") -> Estimate:

@@ -10,7 +10,7 @@ from estimates import HOSTILE, MOBILENET, VWW, hostile, sample
 from rich.cells import cell_len
 
 from efficiency_cli.hardware.load import profile_ids
-from efficiency_cli.quantity import format_time
+from efficiency_cli.quantity import format_bytes, format_time
 from efficiency_cli.reports import GROUPS, View, render
 
 SAMPLES = [VWW, MOBILENET, "resnet50.onnx", "kws_dscnn_float.onnx", "ad_autoencoder_int8.onnx"]
@@ -74,6 +74,16 @@ def test_how_far_to_trust_it() -> None:
         "table", [sample("vww_mobilenetv1_float.onnx", "cortex-m7")], View()
     )
     assert "datasheet, not calibrated" in render("table", [sample(VWW, "rtx-4090")], View())
+
+
+def test_a_decoder_says_how_large_its_cache_is() -> None:
+    dims = {"batch": 1, "sequence": 1, "past_sequence_length": 127, "total_sequence_length": 128}
+    estimate = sample("decoder_kv.onnx", "rtx-4090", tuple(dims.items()))
+    assert estimate.totals.kv_cache_bytes > 0
+    for width in (60, 80, 140):
+        text = render("table", [estimate], View(width=width))
+        assert len(lines(text)) <= 24
+    assert f"KV cache {format_bytes(estimate.totals.kv_cache_bytes)}" in text
 
 
 def test_what_limits_it_agrees_with_the_shares() -> None:
