@@ -132,6 +132,10 @@ class _Expansion:
 
 def check_graph(graph: GraphProto, outer: set[str], notes: list[str]) -> None:
     """Every operand has a producer, no cycle, nodes in a runnable order (sorted where they are not)."""
+    if not all(v.name for v in (*graph.input, *graph.output)):
+        raise ModelError(
+            f"an input or output of graph '{graph.name}' has no name", hint="the model is damaged; export it again"
+        )
     known = outer | constant_names(graph) | {v.name for v in graph.input}
     produced = {o for node in graph.node for o in node.output if o}
     available = set(known)

@@ -132,6 +132,14 @@ def test_an_output_that_nothing_makes() -> None:
     )
 
 
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_inputs_and_outputs_have_names(side: str) -> None:
+    proto = parse(RELUS)
+    proto.graph.initializer.append(TensorProto(data_type=1, dims=[2]))
+    getattr(proto.graph, side).append(onnx.ValueInfoProto())
+    assert refusal(proto).what == "an input or output of graph 'g' has no name"
+
+
 @pytest.mark.parametrize("where", ["graph", "body"])
 @pytest.mark.parametrize(
     ("tensor", "message"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -134,13 +134,13 @@ class Walker:
         call = Call(attributes, operands, values, len(node.output))
         rule = contrib.rule_for(node.domain, node.op_type) or sequences.rule_for(node.domain, node.op_type)
         if rule is not None:
-            return rule(call)
+            return _ruled(rule, call, node)
         standard = contrib.standard_twin(node.domain, node.op_type)
         inferred = self._infer_node(_renamed(node, standard) if standard else node, operands, scope)
         bound = bounds.bound_for(node.op_type)
         if bound is None or all(_settled(i) for i in inferred if i is not None):
             return inferred
-        return bound(replace(call, inferred=inferred))
+        return _ruled(bound, replace(call, inferred=inferred), node)
 
     def _infer_node(self, node: NodeProto, operands: Sequence[TypeInfo | None], scope: Scope) -> list[TypeInfo | None]:
         """One node through onnx's own inference, with the small values that are known."""
@@ -188,6 +188,14 @@ class Walker:
         for name, result in zip(node.output, results, strict=False):
             if name and result is not None and result.size <= MAX_VALUE_ELEMENTS:
                 scope.values[name] = result
+
+
+def _ruled(rule: Callable[[Call], Sequence[TypeInfo | None]], call: Call, node: NodeProto) -> Sequence[TypeInfo | None]:
+    """A rule of ours; what it raises over operands of an impossible rank or size is the model's mistake."""
+    try:
+        return rule(call)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise _contradiction(node, call.operands, f"their shapes do not go together: {error}") from error
 
 
 @lru_cache(maxsize=4096)
