@@ -15,6 +15,7 @@ from functools import cache
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.errors import EffcliError
 from efficiency_cli.graph.model import Attribute, DType, Graph, Node, OpClass, Shape, Tensor
@@ -32,6 +33,7 @@ class Work(Struct, frozen=True):
     `dtype`  the type the operator computes in, None when it only moves data
     `reads`, `writes`   bytes touched, by tensor name (a tensor used twice is read once)
     `view`   True when nothing is computed or moved (Reshape and the like)
+    `valid_macs`  macs without those on padding or behind a causal mask, where that is fewer
     `formula`  the count in words of the node's own numbers, for `explain`
     """
 
@@ -45,6 +47,14 @@ class Work(Struct, frozen=True):
     modelled: bool = True
     formula: str = ""
     note: str = ""
+    valid_macs: int | None = None
+
+    @property
+    def valid(self) -> Work:
+        """The same work without the products on padding or behind a causal mask."""
+        if self.valid_macs is None:
+            return self
+        return replace(self, macs=self.valid_macs, ops=self.ops - 2 * (self.macs - self.valid_macs))
 
     @property
     def flops(self) -> int:
@@ -118,6 +128,7 @@ class Op:
         written: Mapping[int, int] | None = None,
         formula: str = "",
         note: str = "",
+        valid_macs: int | None = None,
     ) -> Work:
         """A Work of `macs` and `other` primitive operations.
 
@@ -136,6 +147,7 @@ class Op:
             writes=writes,
             formula=formula,
             note=note,
+            valid_macs=valid_macs,
         )
 
     def compute_dtype(self) -> DType | None:

@@ -2,7 +2,7 @@
 
 batch · query heads · queries · keys · (head size + value head size) MACs; keys are past and new ones. A
 score costs 1 for the scale, 5 for softmax, 1 a mask or bias, 3 for a soft cap (divide, tanh, multiply).
-Causal and windowed attention count dense. The KV cache is the node's own operands: read in full and
+Causal and windowed attention count dense; `valid_macs` leaves out what a causal mask hides. The KV cache is the node's own operands: read in full and
 written anew; where past and present are one buffer only its new positions are written.
 """
 
@@ -41,6 +41,14 @@ class _Heads(Struct, frozen=True):
     @property
     def scores(self) -> int:
         return self.batch * self.heads * self.queries * self.keys
+
+    @property
+    def causal_scores(self) -> int:
+        """Without those behind a causal mask: the last query sees every key, each one before it one less."""
+        seen = min(self.queries, self.keys)
+        hidden = seen * (seen - 1) // 2
+        rows = self.queries - max(self.queries - self.keys, 0)
+        return self.batch * self.heads * (rows * self.keys - hidden)
 
     @property
     def macs(self) -> int:
@@ -102,6 +110,7 @@ def _attend(
     cache: _Cache | None = None,
     *,
     masks: int = 0,
+    causal: bool = False,
     macs: int = 0,
     extra: int = 0,
     dtype: DType | None = None,
@@ -109,11 +118,11 @@ def _attend(
     formula: str = "",
     note: str = "",
 ) -> Work:
-    """`masks` operations a score, `extra` others, and `macs` of projections beside the attention itself.
+    """`masks` operations a score (and one for a causal one), `extra` others, and `macs` of projections beside the attention itself.
 
     `tables` are bytes read of operands that are only looked up in.
     """
-    each = 1 + SOFTMAX + masks + (_SOFTCAP if op.attr("softcap", 0.0) else 0)
+    each = 1 + SOFTMAX + masks + causal + (_SOFTCAP if op.attr("softcap", 0.0) else 0)
     reads, writes = cache.traffic(op, heads.new, heads.keys) if cache else ({}, {})
     return op.work(
         macs=macs + heads.macs,
@@ -124,6 +133,7 @@ def _attend(
         written=writes,
         formula=formula + heads.formula,
         note=note,
+        valid_macs=macs + heads.causal_scores * (heads.size + heads.value_size) if causal else None,
     )
 
 
@@ -154,10 +164,8 @@ def attention(op: Op) -> Work:
         raise CostError(f"queries of {size} features meet keys of {key_size}")
     cache = _Cache((4, 5), (1, 2))
     keys = cache.length(op, new)
-    masks = _present(op, 3) + (op.attr("is_causal", 0) == 1)
-    return _attend(
-        op, _Heads(batch, heads, kv_heads, queries, new, keys, size, value_size), cache, masks=masks
-    )
+    sizes = _Heads(batch, heads, kv_heads, queries, new, keys, size, value_size)
+    return _attend(op, sizes, cache, masks=_present(op, 3), causal=op.attr("is_causal", 0) == 1)
 
 
 @cost("ai.onnx.preview::FlexAttention")
@@ -189,7 +197,7 @@ def _multi_head(op: Op, cache: _Cache, masks: tuple[int, ...], bias: int, length
     biased = sum(math.prod(op.shape(slot)) for slot in (0, 1, 2) if op.has(slot)) if op.has(bias) else 0
     causal = op.attr("unidirectional", 0) == 1
     sizes = _Heads(batch, heads, heads, queries, new, keys, size, value_size)
-    return _attend(op, sizes, cache, masks=_present(op, *masks) + causal, extra=biased)
+    return _attend(op, sizes, cache, masks=_present(op, *masks), causal=causal, extra=biased)
 
 
 def _query_key_value(op: Op, heads: int) -> tuple[int, int, int, int, int]:
@@ -221,9 +229,10 @@ def group_query_attention(op: Op) -> Work:
     keys = _constant(op, 6) or cache.length(op, new)
     turned = batch * (queries * heads + new * kv_heads) * size
     extra = turned * (ROTARY * op.attr("do_rotary", 0) + (RMS + 1) * op.has(14))
-    masks = op.attr("causal", 1) + op.has(10)
+    causal = op.attr("causal", 1) == 1
     sizes = _Heads(batch, heads, kv_heads, queries, new, keys, size, size)
-    return _attend(op, sizes, cache, masks=masks, extra=extra, tables=rotary_rows(op, (7, 8), batch * new))
+    tables = rotary_rows(op, (7, 8), batch * new)
+    return _attend(op, sizes, cache, masks=int(op.has(10)), causal=causal, extra=extra, tables=tables)
 
 
 def _rank3(shape: Shape) -> tuple[int, int, int]:
@@ -269,9 +278,12 @@ def _projected(
     width = op.shape(1)[1]
     extra = batch * sequence * width * (op.has(2) + scales + ROTARY * op.attr("do_rotary", 0))
     sizes = _Heads(batch, heads, heads, sequence, sequence, keys, size, value_size)
-    total = _present(op, *masks) + op.attr("unidirectional", 0)
+    causal = op.attr("unidirectional", 0) == 1
     formula = f"{batch * sequence}·{width} × {features} (projection) + "
-    return _attend(op, sizes, cache, masks=total, macs=macs, extra=extra, dtype=dtype, formula=formula)
+    masked = _present(op, *masks)
+    return _attend(
+        op, sizes, cache, masks=masked, causal=causal, macs=macs, extra=extra, dtype=dtype, formula=formula
+    )
 
 
 def _projection(op: Op, tokens: int, features: int) -> tuple[int, int, int]:

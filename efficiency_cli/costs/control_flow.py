@@ -16,8 +16,11 @@ from efficiency_cli.graph.model import MAX_TRIPS, Graph, Node, OpClass
 
 
 class Choices(Struct, frozen=True):
-    """What the user decided about control flow: `branch` then | else | max, `trips` by node name."""
+    """What the user decided about counting: `branch` of an If (then | else | max), `trips` of Loops by
+    node name, `count` dense (padded taps and masked scores count) or valid.
+    """
 
+    count: str = "dense"
     branch: str = "max"
     trips: Mapping[str, int] = field(default_factory=dict)
 

@@ -15,6 +15,8 @@ from efficiency_cli.costs.elementwise import SILU, activation_ops
 from efficiency_cli.costs.quantization import REQUANTIZE, narrow_type
 from efficiency_cli.graph.model import OpClass, Shape
 
+# wider kernels do not exist; a hostile one must not be looped over
+MAX_TAPS = 1 << 16
 NCHWC = "com.microsoft.nchwc"  # onnxruntime's layout with channels in blocks of 8 or 16
 NHWC = "com.ms.internal.nhwc"  # its channels-last copies of ai.onnx operators
 
@@ -31,10 +33,20 @@ class _Taps(Struct, frozen=True):
     kernel: Shape
     depthwise: bool
     noun: str = "outputs"
+    spatial: int = 0  # Π over the axes of outputs, and of the
+    inside: int | None = None  # (output, tap) pairs that are not on padding; None where that is unknown
 
     @property
     def macs(self) -> int:
         return self.count * (self.fan // self.group) * math.prod(self.kernel)
+
+    @property
+    def valid_macs(self) -> int | None:
+        """MACs without those on padding; None where there are none such or it is unknown."""
+        if self.inside is None or not self.spatial:
+            return None
+        valid = self.count // self.spatial * (self.fan // self.group) * self.inside
+        return valid if valid < self.macs else None
 
     @property
     def count(self) -> int:
@@ -59,7 +71,36 @@ def _forward(op: Op, weight: int = 1, *, channels_last: bool = False) -> _Taps:
     channels = x[-1] if channels_last else x[1]
     if channels != w[1] * group:
         raise CostError(f"{channels} input channels, but weight {w} takes {w[1]} in each of {group} groups")
-    return _Taps(out, channels, group, w[2:], depthwise=group > 1 and w[1] == 1)
+    spatial = (x[1:-1], out[1:-1]) if channels_last else (x[2:], out[2:])
+    inside = _inside(op, *spatial, w[2:])
+    outputs, depthwise = math.prod(spatial[1]), group > 1 and w[1] == 1
+    return _Taps(out, channels, group, w[2:], depthwise, spatial=outputs, inside=inside)
+
+
+def _inside(op: Op, sizes: Shape, outputs: Shape, kernel: Shape) -> int | None:
+    """Π over the axes of the number of (output, tap) pairs inside the input; None where it cannot be told."""
+    rank = len(kernel)
+    strides, dilations = op.ints("strides") or (1,) * rank, op.ints("dilations") or (1,) * rank
+    pads = op.ints("pads") or (0,) * (2 * rank)
+    auto = op.attr("auto_pad", "NOTSET")
+    if not len(strides) == len(dilations) == len(pads) // 2 == rank or min(strides) < 1 or max(kernel) > MAX_TAPS:
+        return None
+    total = 1
+    for size, out, k, stride, dilation, begin in zip(sizes, outputs, kernel, strides, dilations, pads, strict=False):
+        if auto.startswith("SAME"):
+            padding = max((out - 1) * stride + (k - 1) * dilation + 1 - size, 0)
+            begin = padding // 2 if auto == "SAME_UPPER" else padding - padding // 2
+        elif auto == "VALID":
+            begin = 0
+        total *= sum(_reached(size, out, stride, begin - tap * dilation) for tap in range(k))
+    return total
+
+
+def _reached(size: int, outputs: int, stride: int, shift: int) -> int:
+    """Outputs o < `outputs` with 0 ≤ o·stride − shift < size."""
+    first = max(-(-shift // stride), 0)
+    last = min((size - 1 + shift) // stride, outputs - 1)
+    return max(last - first + 1, 0)
 
 
 def _transposed(op: Op, *, channels_last: bool = False) -> _Taps:
@@ -82,7 +123,14 @@ def _group(op: Op, channels: int) -> int:
 
 def _work(op: Op, taps: _Taps, other: int, *, narrow: tuple[int, int] | None = None) -> Work:
     dtype = narrow_type(op.input(narrow[0]), op.input(narrow[1])) if narrow else None
-    return op.work(macs=taps.macs, other=other, op_class=taps.op_class, dtype=dtype, formula=taps.formula)
+    return op.work(
+        macs=taps.macs,
+        other=other,
+        op_class=taps.op_class,
+        dtype=dtype,
+        formula=taps.formula,
+        valid_macs=taps.valid_macs,
+    )
 
 
 def _fused(op: Op, taps: _Taps) -> Work:

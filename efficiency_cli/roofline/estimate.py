@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from efficiency_cli.costs.control_flow import Choices
 from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
 from efficiency_cli.graph.model import Model
 from efficiency_cli.graph.receptive_field import Field, output_fields, receptive_fields
@@ -113,14 +114,19 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
         return report_of(self)
 
 
-_NETWORKS: weakref.WeakKeyDictionary[Model, Network] = weakref.WeakKeyDictionary()
+# every model that is alive -> its networks, one for each set of counting choices
+_NETWORKS: weakref.WeakKeyDictionary[Model, list[Network]] = weakref.WeakKeyDictionary()
 
 
-def count(model: Model) -> Network:
+def count(model: Model, choices: Choices | None = None) -> Network:
     """The model with its work counted; counted once, however often it is asked for."""
-    if model not in _NETWORKS:
-        _NETWORKS[model] = Network(model)
-    return _NETWORKS[model]
+    wanted = choices or Choices()
+    known = _NETWORKS.setdefault(model, [])
+    for network in known:
+        if network.choices == wanted:
+            return network
+    known.append(Network(model, wanted))
+    return known[-1]
 
 
 def estimate(
@@ -129,13 +135,15 @@ def estimate(
     *,
     runtime: str | None = None,
     overlap: float | None = None,
+    choices: Choices | None = None,
 ) -> Estimate:
     """Estimate one run of `model` on `profile` (None: counts only).
 
-    `runtime` names one of the profile's software stacks, `overlap` (0 … 1) replaces the runtime's.
+    `runtime` names one of the profile's software stacks, `overlap` (0 … 1) replaces the runtime's,
+    `choices` say how control flow, padding and causal masks count.
     Raises ProfileError for an unknown runtime, CostError for a node that contradicts its operator.
     """
-    network = model if isinstance(model, Network) else count(model)
+    network = model if isinstance(model, Network) else count(model, choices)
     machine = Machine.of(profile, runtime, overlap) if profile is not None else None
     patterns = machine.runtime.fusion if machine is not None else DEFAULT_PATTERNS
     known = counted(network, frozenset(patterns))

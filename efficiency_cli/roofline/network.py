@@ -133,11 +133,15 @@ class Network:
                     self._scope(b.graph, f"{path}/{node.name}.{b.label}", repeat * b.repeat, outer)
                     for b in self._bodies(node, graph)
                 )
-        works = tuple(work_of(node, graph) for node in graph.nodes)
+        works = tuple(self._work(node, graph) for node in graph.nodes)
         captured = {n: keys[n] for n in graph.captured if n in keys}
         leaving = frozenset(resolve(o) for o in graph.outputs)
         readers = _readers(graph, execution)
         return _Scope(graph, execution, works, path, repeat, captured, inner, readers, leaving)
+
+    def _work(self, node: Node, graph: Graph) -> Work:
+        work = work_of(node, graph)
+        return work.valid if self.choices.count == "valid" else work
 
     def _bodies(self, node: Node, graph: Graph) -> list[Body]:
         bodies = bodies_of(node, graph, self.choices, self._weight)

@@ -174,9 +174,11 @@ def test_more_elements_than_can_be_addressed() -> None:
     assert "more elements than can be addressed" in refusal({"x": [2**32, 2**31]}).what
 
 
-def test_unused_dims_are_left_to_the_caller() -> None:
-    unused = bound(TEXT, dims={"sequence": 4, "seqence": 3, "inner[1]": 2}).unused
-    assert unused == {"seqence": 3, "inner[1]": 2}
+def test_a_misspelt_symbol_is_refused_and_a_position_left_to_the_caller() -> None:
+    assert bound(TEXT, dims={"sequence": 4, "inner[1]": 2}).unused == {"inner[1]": 2}
+    with pytest.raises(UsageError) as caught:
+        bound(TEXT, dims={"seqence": 3})
+    assert caught.value.hint == "did you mean 'sequence'?"
     with pytest.raises(UsageError) as caught:
         reject_unused({"seqence": 3}, ["batch", "sequence"])
     assert caught.value.hint == "did you mean 'sequence'?"
