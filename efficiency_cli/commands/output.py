@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 # rows of a table for reading, unless --top says otherwise; formats for programs hold all
 DEFAULT_TOP = 5
-READING = ("table", "markdown")
+TABLE = "table"
+READING = (TABLE, "markdown")
 # GitHub gives each step of a job this file, to which reports are added
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
@@ -46,7 +47,7 @@ class OutputOptions:
 
         Raises UsageError before any work is done.
         """
-        targets = tuple(self.targets) or (Target("table"),)
+        targets = tuple(self.targets) or (Target(TABLE),)
         for target in targets:
             _check_format(target, formats)
         _check_distinct(targets)
@@ -69,7 +70,7 @@ class OutputOptions:
             top=top or None,
             width=_width() if on_stdout else None,
             color=self._color(on_stdout),
-            unicode=not on_stdout or _speaks_unicode(),
+            unicode=target != Target(TABLE) or _speaks_unicode(),
             verbose=self.verbose,
             terminal=on_stdout and _terminal(),
             **choices,
@@ -94,7 +95,7 @@ class OutputOptions:
                     self.notes([f"wrote {target.path}"])
         for target, text in texts:
             if target.path == STDOUT:
-                emit(text)
+                emit(text, encoded=target.format != TABLE)
 
     def notes(self, lines: Iterable[str]) -> None:
         """`note: …` on standard error, each line once; nothing under --quiet."""
@@ -210,19 +211,24 @@ def _replace(path: str, text: str, mode: int | None) -> None:
         raise
 
 
-def emit(text: str) -> None:
-    """`text` on standard output; a reader that has gone away is no error, a full disk is one."""
+def emit(text: str, *, encoded: bool = False) -> None:
+    """`text` on standard output; a reader that has gone away is no error, a full disk is one.
+
+    With `encoded` it is UTF-8 whatever the terminal speaks: formats for programs are the same everywhere.
+    """
     stream = sys.stdout
     if stream is None:
         return
     try:
-        stream.write(text)
+        if encoded and hasattr(stream, "buffer"):
+            stream.flush()
+            stream.buffer.write(text.encode("utf-8", "backslashreplace"))
+        else:
+            stream.write(text)
         stream.flush()
-    except BrokenPipeError:
-        discard_stdout()
     except OSError as error:
         discard_stdout()
-        if error.errno == errno.EPIPE:
+        if error.errno == errno.EPIPE or isinstance(error, BrokenPipeError):
             return
         reason = (error.strerror or str(error)).lower()
         hint = "write to a file: -f json:FILE"
@@ -251,10 +257,7 @@ def _terminal() -> bool:
 
 
 def _width() -> int | None:
-    """Columns of the terminal; COLUMNS where it is set; no limit in a pipe."""
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and len(asked) < 6 and int(asked) > 0:
-        return int(asked)
+    """Columns of the terminal, or COLUMNS; no limit in a pipe, where COLUMNS may be set by accident."""
     return shutil.get_terminal_size().columns if _terminal() else None
 
 
