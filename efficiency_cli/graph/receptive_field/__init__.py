@@ -14,7 +14,8 @@ Statistics of normalisation operators do not count as seeing; a gate or mean tha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -24,7 +25,7 @@ from efficiency_cli.graph.receptive_field.walk import Trace, trace
 from efficiency_cli.graph.receptive_field.window import Window
 
 
-class Field(Struct, frozen=True):
+class Field(Struct, frozen=True, gc=False):
     """What one position of a tensor sees of a graph input, one number a spatial axis, in input positions.
 
     Position i sees `size` positions around start + i·stride. Along a padded convolution the first of them
@@ -82,32 +83,46 @@ def last_bounded(graph: Graph) -> tuple[str, Field] | None:
 
 def _field(layout: Layout, found: Trace) -> Field | None:
     """The field of the input that the layout follows best; None where no spatial axis reaches it."""
-    by_input: dict[str, dict[Source, Window]] = {}
-    for source in sorted(found.touched.intersection(layout.sources())):
-        window = layout.window(source)
-        if window is not None:
-            by_input.setdefault(found.inputs[source], {})[source] = window
-    if not by_input:
+    windows = _spatial_windows(layout, found.touched)
+    if not windows:
         return None
-    name = max(by_input, key=lambda n: (len(by_input[n]), math.prod(w.size for w in by_input[n].values())))
-    return _of_windows(by_input[name], layout, name)
+    by_input: dict[str, list[Source]] = {}
+    for source in sorted(windows):
+        by_input.setdefault(found.inputs[source], []).append(source)
+    name = next(iter(by_input))
+    if len(by_input) > 1:
+        name = max(by_input, key=lambda n: (len(by_input[n]), math.prod(windows[s].size for s in by_input[n])))
+    sources = by_input[name]
+    sizes, strides, starts, paddings = zip(*(_figures(windows[s]) for s in sources), strict=True)
+    unbounded = [layout.unbounded[s].by for s in sources if s in layout.unbounded]
+    seen = sizes
+    if unbounded:
+        seen = tuple(math.inf if s in layout.unbounded else size for s, size in zip(sources, sizes, strict=True))
+    return Field(seen, strides, starts, paddings, sizes, unbounded[0] if unbounded else "", name)
 
 
-def _of_windows(windows: Mapping[Source, Window], layout: Layout, name: str) -> Field:
-    unbounded = [layout.unbounded[s].by for s in windows if s in layout.unbounded]
-    firsts = [w.first for w in windows.values()]
-    sizes = _plain([w.size for w in windows.values()])
-    return Field(
-        size=tuple(math.inf if s in layout.unbounded else size for s, size in zip(windows, sizes, strict=True)),
-        stride=_plain([w.stride for w in windows.values()]),
-        start=_plain([(low + high) / 2 for low, high in firsts]),
-        padding=_plain([-low for low, _ in firsts]),
-        bounded_size=sizes,
-        unbounded_by=unbounded[0] if unbounded else "",
-        input=name,
-    )
+def _spatial_windows(layout: Layout, touched: set[Source]) -> dict[Source, Window]:
+    """The window of each input axis that is spatial."""
+    result: dict[Source, Window] = {}
+    several: set[Source] = set()
+    for axis in layout.axes:
+        for atom in axis:
+            for source, window in atom.windows.items():
+                if source in touched:
+                    several.update((source,) if source in result else ())
+                    result[source] = window
+    for source, window in layout.loose.items():
+        if source in touched:
+            result.setdefault(source, window)
+    for source in several:
+        result[source] = layout.window(source) or result[source]
+    return result
 
 
-def _plain(values: Sequence[float]) -> tuple[float, ...]:
-    """Whole numbers as int."""
-    return tuple(v if isinstance(v, int) else int(v) if v.is_integer() else v for v in values)
+@lru_cache(maxsize=4096)
+def _figures(window: Window) -> tuple[float, float, float, float]:
+    """Size, stride, centre and padding, whole numbers as int."""
+    low, high = window.first
+    figures = (window.size, window.stride, (low + high) / 2, -low)
+    size, stride, start, padding = (int(v) if v == int(v) else v for v in figures)
+    return size, stride, start, padding

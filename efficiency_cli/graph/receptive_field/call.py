@@ -18,6 +18,10 @@ NHWC = "com.ms.internal.nhwc"  # onnxruntime's channels-last copies of ai.onnx o
 NCHWC = "com.microsoft.nchwc"  # its blocked layout, whose tensors have the shape of NCHW
 
 
+# the layout of each output; None where there is nothing to follow
+Outputs = Sequence[Layout | None]
+
+
 class OddNodeError(ValueError):
     """A node whose attributes or shapes do not fit its operator: nothing is said of its outputs."""
 
@@ -87,7 +91,7 @@ class Call(Struct):
             return tuple(int(v) for v in value)
         return self.values(slot)
 
-    def int(self, name: str, default: int) -> int:
+    def number(self, name: str, default: int) -> int:
         value = self.node.attributes.get(name, default)
         if not isinstance(value, int):
             raise OddNodeError
@@ -110,7 +114,7 @@ class Call(Struct):
         """A window moves along this axis: the input axes behind it are spatial."""
         self.touched.update(fused(layout.axes[axis])[0].windows)
 
-    def mixed(self) -> list[Layout | None]:
+    def mixed(self) -> Outputs:
         """Every output may read everything of every operand."""
         outputs: list[Layout | None] = []
         for slot in range(len(self.node.outputs)):
@@ -119,7 +123,7 @@ class Call(Struct):
         return outputs
 
 
-Rule = Callable[[Call], Sequence[Layout | None]]
+Rule = Callable[[Call], Outputs]
 
 RULES: dict[str, Rule] = {}
 

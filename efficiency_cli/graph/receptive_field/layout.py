@@ -31,7 +31,7 @@ Windows = Mapping[Source, Window]
 _NONE: Windows = {}
 
 
-class Atom(Struct, frozen=True):
+class Atom(Struct, frozen=True, gc=False):
     """A factor of an axis. Where several atoms carry one source, the windows at their indices add up."""
 
     length: int
@@ -41,14 +41,14 @@ class Atom(Struct, frozen=True):
 Axis = tuple[Atom, ...]
 
 
-class Reach(Struct, frozen=True):
+class Reach(Struct, frozen=True, gc=False):
     """That a source is read in full: the node that did it first; `local` if another path is bounded."""
 
     by: str
     local: bool
 
 
-class Layout(Struct, frozen=True):
+class Layout(Struct, frozen=True, gc=False):
     """A tensor's axes; `loose`: sources that no axis follows any more; `unbounded`: those read in full."""
 
     axes: tuple[Axis, ...]
@@ -105,6 +105,7 @@ def split(atom: Atom, outer: int) -> tuple[Atom, Atom]:
     coarse, fine = {}, {}
     for source, window in atom.windows.items():
         w = window if window.period == 1 or inner % window.period == 0 else window.straight()
+        w = replace(w, pitch=0) if w.pitch else w
         coarse[source] = Window(1, w.advance * inner / w.period, (0,), (0,))
         fine[source] = _shortened(w, inner)
     whole = {s: replace(w, advance=int(w.advance)) if w.advance == int(w.advance) else w for s, w in coarse.items()}
@@ -139,8 +140,13 @@ def fused(axis: Axis) -> tuple[Atom, Windows]:
 def _joined(coarse: Atom, fine: Atom) -> Atom:
     """Index i = a·inner + b: the window at a plus the window at b."""
     inner, windows = fine.length, {}
+    several = coarse.windows and fine.windows and coarse.windows.keys() != fine.windows.keys()
     for source in {**coarse.windows, **fine.windows}:
-        windows[source] = _added(coarse.windows.get(source), fine.windows.get(source), inner)
+        a, b = coarse.windows.get(source), fine.windows.get(source)
+        window = _added(a, b, inner)
+        if several and (a is None or b is None):
+            window = replace(window, pitch=(a or b or window).stride)
+        windows[source] = window
     return Atom(coarse.length * inner, windows)
 
 
@@ -263,14 +269,15 @@ def reduced(layout: Layout, axes: Iterable[int], by: str, *, whole: bool = True)
     loose, unbounded = dict(layout.loose), dict(layout.unbounded)
     for source in {s: None for atom in removed for s in atom.windows}:
         parts = [atom for atom in removed if source in atom.windows]
+        trivial = all(p.length == 1 for p in parts)
         coarsest = max((p.windows[source].stride for p in parts if p.length > 1), default=0)
         others = [(k, i) for k, axis in enumerate(kept) for i, atom in enumerate(axis) if source in atom.windows]
         coarser = [(k, i) for k, i in others if kept[k][i].length > 1 and kept[k][i].windows[source].stride > coarsest]
-        if coarser or (others and not coarsest):
+        if coarser or (others and trivial):
             k, i = (coarser or others)[0]
             kept[k][i] = _widened(kept[k][i], source, parts)
             continue
-        if coarsest or whole:
+        if whole or not trivial:
             unbounded[source] = Reach(layout.unbounded[source].by if source in unbounded else by, False)
         if not others:
             loose[source] = summed([p.windows[source] for p in parts])
@@ -278,8 +285,13 @@ def reduced(layout: Layout, axes: Iterable[int], by: str, *, whole: bool = True)
 
 
 def _widened(atom: Atom, source: Source, parts: Sequence[Atom]) -> Atom:
-    low = sum(min(w.low(0), w.low(p.length - 1)) for p in parts if (w := p.windows[source]))
-    high = sum(max(w.high(0), w.high(p.length - 1)) for p in parts if (w := p.windows[source]))
+    low = high = 0.0
+    for part in parts:
+        window = part.windows[source]
+        indices = {0, part.length - 1, *range(min(part.length, window.period))}
+        low += min(window.low(i) for i in indices)
+        high += max(window.high(i) for i in indices)
+    low, high = (int(v) if v == int(v) else v for v in (low, high))
     return Atom(atom.length, {**atom.windows, source: atom.windows[source].shifted(low, high)})
 
 

@@ -7,6 +7,7 @@ they are in the networks people build. A path free of global operators takes pre
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from msgspec.structs import replace
 
@@ -37,6 +38,9 @@ def merged(layouts: Sequence[Layout], shape: Sequence[int], by: str) -> Layout:
     """
     if all(layout is layouts[0] for layout in layouts) and layouts[0].shape == tuple(shape):
         return layouts[0]
+    plain = _plainly(layouts, shape)
+    if plain is not None:
+        return plain
     unbounded = _reaches(layouts)
     if unbounded:
         layouts = _local_paths(layouts)
@@ -44,9 +48,33 @@ def merged(layouts: Sequence[Layout], shape: Sequence[int], by: str) -> Layout:
     layouts = _factored_alike(layouts, shape)
     if _disagree(layouts):
         layouts = _without_disagreement(layouts, by)
-        unbounded = {**_reaches(layouts), **unbounded}
+        unbounded = _reaches(layouts)
+    layouts = [_gathered(layout) for layout in layouts]
     axes = tuple(_axis([layout.axes[k] for layout in layouts]) for k in range(len(shape)))
     return _with_loose(axes, layouts, unbounded)
+
+
+def _plainly(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout | None:
+    """The result where operands differ in their windows alone, as the two sides of a residual block do."""
+    first = layouts[0]
+    carried = [source for axis in first.axes for atom in axis for source in atom.windows]
+    if len(carried) != len(set(carried)) or len(first.axes) != len(shape):
+        return None
+    for layout in layouts[1:]:
+        if layout.unbounded is not first.unbounded or layout.loose is not first.loose:
+            return None
+        if len(layout.axes) != len(shape) or not all(map(_alike_but_windows, layout.axes, first.axes)):
+            return None
+    axes = tuple(_axis(column) for column in zip(*(layout.axes for layout in layouts), strict=True))
+    return Layout(axes, first.loose, first.unbounded)
+
+
+def _alike_but_windows(a: Axis, b: Axis) -> bool:
+    if a is b:
+        return True
+    if not len(a) == len(b) == 1:
+        return False
+    return a[0].length == b[0].length and a[0].windows.keys() == b[0].windows.keys()
 
 
 def _reaches(layouts: Sequence[Layout]) -> dict[Source, Reach]:
@@ -109,9 +137,7 @@ def _broadcast(layout: Layout, shape: Sequence[int]) -> Layout:
 def _factored_alike(layouts: Sequence[Layout], shape: Sequence[int]) -> list[Layout]:
     """The layouts with each axis as the same product of atoms in all."""
     columns = [_alike([layout.axes[k] for layout in layouts]) for k in range(len(shape))]
-    return [
-        replace(layout, axes=tuple(column[i] for column in columns)) for i, layout in enumerate(layouts)
-    ]
+    return [replace(layout, axes=tuple(column[i] for column in columns)) for i, layout in enumerate(layouts)]
 
 
 def _alike(axes: Sequence[Axis]) -> Sequence[Axis]:
@@ -120,9 +146,11 @@ def _alike(axes: Sequence[Axis]) -> Sequence[Axis]:
         return axes
     if not any(carries(axis) for axis in axes):
         return [free(length_of(axes[0]))] * len(axes)
+    if any(len(axis) == 1 and any(w.period > 1 for w in axis[0].windows.values()) for axis in axes):
+        return [(fused(axis)[0],) for axis in axes]  # a pattern along the whole axis, which split parts lose
     bounds = sorted({b for axis in axes if carries(axis) for b in _bounds(axis)})
-    if all(b and a and b % a == 0 for a, b in zip(bounds, bounds[1:], strict=False)):
-        sizes = [b // a for a, b in zip(bounds, bounds[1:], strict=False)][::-1]
+    if all(b and a and b % a == 0 for a, b in pairwise(bounds)):
+        sizes = [b // a for a, b in pairwise(bounds)][::-1]
         return [_refined(axis, sizes) if carries(axis) else tuple(Atom(n) for n in sizes) for axis in axes]
     atoms = [fused(axis)[0] for axis in axes]
     largest = max(atoms, key=_size)
@@ -206,6 +234,26 @@ def _taken_off(layout: Layout, source: Source, place: tuple[int, int], by: str) 
 # --- hulls ---------------------------------------------------------------------------------------
 
 
+def _gathered(layout: Layout) -> Layout:
+    """For sources that several atoms carry, all extent at the first of them: hulls atom by atom are then exact."""
+    carried = [source for axis in layout.axes for atom in axis for source in atom.windows]
+    if len(carried) == len(set(carried)):
+        return layout
+    several = {source for source in carried if carried.count(source) > 1}
+    axes = [list(axis) for axis in layout.axes]
+    for source in several:
+        places = [(k, i) for k, axis in enumerate(axes) for i, atom in enumerate(axis) if source in atom.windows]
+        windows = [axes[k][i].windows[source] for k, i in places]
+        if any(w.period > 1 for w in windows):
+            continue
+        low, high = sum(w.lows[0] for w in windows), sum(w.highs[0] for w in windows)
+        for number, ((k, i), w) in enumerate(zip(places, windows, strict=True)):
+            span = (0, 0) if number else (low, high)
+            atom, w = axes[k][i], w.shifted(span[0] - w.lows[0], span[1] - w.highs[0])
+            axes[k][i] = Atom(atom.length, {**atom.windows, source: w})
+    return replace(layout, axes=tuple(tuple(axis) for axis in axes))
+
+
 def _axis(axes: Sequence[Axis]) -> Axis:
     if all(axis is axes[0] for axis in axes):
         return axes[0]
@@ -231,10 +279,10 @@ def _with_loose(axes: tuple[Axis, ...], layouts: Sequence[Layout], unbounded: Ma
     carried = {s for axis in axes for atom in axis for s in atom.windows}
     if carried.isdisjoint(loose):
         return result
-    for source in carried & loose.keys():
-        window = result.window(source)
-        if window is not None and loose[source].size > window.size:
-            result = _lent(result, source, (loose[source].size - window.size) / 2)
+    for source in sorted(carried & loose.keys()):
+        found = result.window(source)
+        if found is not None and loose[source].size > found.size:
+            result = _lent(result, source, (loose[source].size - found.size) / 2)
     return replace(result, loose={s: w for s, w in loose.items() if s not in carried})
 
 

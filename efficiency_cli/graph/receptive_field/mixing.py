@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from efficiency_cli.graph.receptive_field.call import MICROSOFT, Call, OddNodeError, everywhere, rule
+from efficiency_cli.graph.receptive_field.call import MICROSOFT, Call, OddNodeError, Outputs, rule
 from efficiency_cli.graph.receptive_field.layout import Layout, free, permuted, reduced, scrambled, spread
 from efficiency_cli.graph.receptive_field.merge import broadcasts, merged
 
 # --- matrix products ---------------------------------------------------------------------------
 
 
-def _product(call: Call, left: int, right: int, *, swap: tuple[bool, bool] = (False, False)) -> list[Layout | None]:
+def _product(call: Call, left: int, right: int, *, swap: tuple[bool, bool] = (False, False)) -> Outputs:
     """(…, m, k) · (…, k, n): k is read in full, m follows the left operand and n the right one."""
     shape = call.out_shape()
     sides = [
@@ -44,7 +44,8 @@ def _side(call: Call, slot: int, shape: Sequence[int], *, is_left: bool, swap: b
     if rank == 1:
         kept = tuple(free(1) for _ in shape)
     elif is_left:
-        has_columns = call.tensor(1) is None or len(call.shape(1)) != 1 or call.node.op not in ("MatMul", "MatMulInteger")
+        plain = call.node.op in ("MatMul", "MatMulInteger")
+        has_columns = not plain or call.tensor(1) is None or len(call.shape(1)) != 1
         kept = (*rest.axes[:-1], *((free(shape[-1]),) if has_columns and shape else ()))
     else:
         has_rows = len(call.shape(0)) > 1
@@ -54,39 +55,39 @@ def _side(call: Call, slot: int, shape: Sequence[int], *, is_left: bool, swap: b
 
 
 @rule("MatMul", "MatMulInteger", f"{MICROSOFT}::MatMulInteger16", f"{MICROSOFT}::MatMulIntegerToFloat")
-def matmul(call: Call) -> list[Layout | None]:
+def matmul(call: Call) -> Outputs:
     return _product(call, 0, 1)
 
 
 @rule(*(f"{MICROSOFT}::{op}" for op in ("DynamicQuantizeMatMul", "MatMulNBits", "MatMulBnb4", "MatMulFpQ4")))
-def matmul_packed(call: Call) -> list[Layout | None]:
+def matmul_packed(call: Call) -> Outputs:
     return _product(call, 0, 1)
 
 
 @rule("QLinearMatMul", f"{MICROSOFT}::QLinearMatMul")
-def matmul_quantized(call: Call) -> list[Layout | None]:
+def matmul_quantized(call: Call) -> Outputs:
     return _product(call, 0, 3)
 
 
 @rule("Gemm", f"{MICROSOFT}::FusedGemm", f"{MICROSOFT}::GemmFastGelu", f"{MICROSOFT}::GemmFloat8")
-def gemm(call: Call) -> list[Layout | None]:
-    return _product(call, 0, 1, swap=(call.int("transA", 0) == 1, call.int("transB", 0) == 1))
+def gemm(call: Call) -> Outputs:
+    return _product(call, 0, 1, swap=(call.number("transA", 0) == 1, call.number("transB", 0) == 1))
 
 
 @rule(f"{MICROSOFT}::QGemm")
-def gemm_quantized(call: Call) -> list[Layout | None]:
-    return _product(call, 0, 3, swap=(call.int("transA", 0) == 1, call.int("transB", 0) == 1))
+def gemm_quantized(call: Call) -> Outputs:
+    return _product(call, 0, 3, swap=(call.number("transA", 0) == 1, call.number("transB", 0) == 1))
 
 
 @rule(*(f"{MICROSOFT}::{op}" for op in ("FusedMatMul", "FusedMatMulActivation", "TransposeMatMul")))
-def matmul_fused(call: Call) -> list[Layout | None]:
-    if call.int("transBatchA", 0) or call.int("transBatchB", 0):
+def matmul_fused(call: Call) -> Outputs:
+    if call.number("transBatchA", 0) or call.number("transBatchB", 0):
         return call.mixed()
-    return _product(call, 0, 1, swap=(call.int("transA", 0) == 1, call.int("transB", 0) == 1))
+    return _product(call, 0, 1, swap=(call.number("transA", 0) == 1, call.number("transB", 0) == 1))
 
 
 @rule("Einsum")
-def einsum(call: Call) -> list[Layout | None]:
+def einsum(call: Call) -> Outputs:
     """Each letter is an axis; letters missing from the result are read in full."""
     equation, shape = call.text("equation", "").replace(" ", ""), call.out_shape()
     left, arrow, result = equation.partition("->")
@@ -99,7 +100,8 @@ def einsum(call: Call) -> list[Layout | None]:
             continue
         if len(term) != len(layout.axes) or len(set(term)) != len(term):
             return call.mixed()
-        rest = reduced(layout, [k for k, letter in enumerate(term) if letter not in result], call.node.name, whole=False)
+        summed = [k for k, letter in enumerate(term) if letter not in result]
+        rest = reduced(layout, summed, call.node.name, whole=False)
         axes = tuple(rest.axes[term.index(letter)] if letter in term else free(1) for letter in result)
         parts.append(replace(rest, axes=axes))
     return [merged(parts, shape, call.node.name)]
@@ -112,26 +114,26 @@ def einsum(call: Call) -> list[Layout | None]:
     *(f"Reduce{kind}" for kind in "Sum Mean Max Min Prod L1 L2 SumSquare LogSum LogSumExp".split()),
     f"{MICROSOFT}::QLinearReduceMean",
 )
-def reduce(call: Call) -> list[Layout | None]:
+def reduce(call: Call) -> Outputs:
     layout, rank = call.layout(), len(call.shape())
     if layout is None:
         return [None]
     named = call.maybe_ints("axes", 3 if call.node.domain else 1)
-    if not named and call.int("noop_with_empty_axes", 0):
+    if not named and call.number("noop_with_empty_axes", 0):
         return [layout]
     if named is None and call.tensor(1) is not None and not call.node.domain:
         return call.mixed()
     axes = call.axes(named, rank) if named else range(rank)
-    return [_reduced(call, layout, axes, keep=call.int("keepdims", 1) == 1)]
+    return [_reduced(call, layout, axes, keep=call.number("keepdims", 1) == 1)]
 
 
 @rule("ArgMax", "ArgMin")
-def reduce_to_index(call: Call) -> list[Layout | None]:
+def reduce_to_index(call: Call) -> Outputs:
     layout, rank = call.layout(), len(call.shape())
     if layout is None:
         return [None]
-    axis = call.axis(call.int("axis", 0), rank)
-    return [_reduced(call, layout, [axis], keep=call.int("keepdims", 1) == 1)]
+    axis = call.axis(call.number("axis", 0), rank)
+    return [_reduced(call, layout, [axis], keep=call.number("keepdims", 1) == 1)]
 
 
 def _reduced(call: Call, layout: Layout, axes: Sequence[int], *, keep: bool) -> Layout:
@@ -141,17 +143,17 @@ def _reduced(call: Call, layout: Layout, axes: Sequence[int], *, keep: bool) -> 
 
 
 @rule("Softmax", "LogSoftmax", "Hardmax", f"{MICROSOFT}::QLinearSoftmax", f"{MICROSOFT}::BiasSoftmax")
-def softmax(call: Call) -> list[Layout | None]:
+def softmax(call: Call) -> Outputs:
     layout, shape = call.layout(), call.out_shape()
     if layout is None:
         return call.mixed() if call.tracked else [None]
-    layout = spread(layout, [call.axis(call.int("axis", -1), len(layout.axes))], call.node.name)
+    layout = spread(layout, [call.axis(call.number("axis", -1), len(layout.axes))], call.node.name)
     side = [other for other in call.layouts[1:] if other is not None and broadcasts(other.shape, shape)]
     return [merged([layout, *side], shape, call.node.name)]
 
 
 @rule("CumSum", "CumProd")
-def accumulate(call: Call) -> list[Layout | None]:
+def accumulate(call: Call) -> Outputs:
     layout, axis = call.layout(), call.values(1)
     if layout is None:
         return [None]
@@ -160,12 +162,12 @@ def accumulate(call: Call) -> list[Layout | None]:
 
 
 @rule("TopK")
-def largest(call: Call) -> list[Layout | None]:
+def largest(call: Call) -> Outputs:
     """The axis is read in full; what was where is lost."""
     layout, shape = call.layout(), call.out_shape()
     if layout is None:
         return [None]
-    axis = call.axis(call.int("axis", -1), len(shape))
+    axis = call.axis(call.number("axis", -1), len(shape))
     rest = reduced(layout, [axis], call.node.name).with_axis(axis, free(shape[axis]))
     return [rest, rest]
 
@@ -174,12 +176,12 @@ def largest(call: Call) -> list[Layout | None]:
 
 
 @rule("LSTM", "GRU", "RNN", f"{MICROSOFT}::DynamicQuantizeLSTM")
-def recurrent(call: Call) -> list[Layout | None]:
+def recurrent(call: Call) -> Outputs:
     """Every step sees all of the time axis (before it, or on both sides), and all features."""
     layout, shape = call.layout(), call.shape()
     if layout is None or len(shape) != 3:
         return call.mixed()
-    batch_first = call.int("layout", 0) == 1
+    batch_first = call.number("layout", 0) == 1
     time = 1 if batch_first else 0
     steps = reduced(spread(layout, [time], call.node.name), [2], call.node.name, whole=False)
     last = reduced(steps, [time], call.node.name)
@@ -222,7 +224,7 @@ def _state_axes(last: Layout, out: Sequence[int], batch_first: bool) -> tuple[tu
         DecoderMaskedMultiHeadAttention DecoderMaskedSelfAttention SparseAttention QOrderedAttention""".split()
     ),
 )
-def attention(call: Call) -> list[Layout | None]:
+def attention(call: Call) -> Outputs:
     """(…, sequence, features): every query sees all keys; the cache of keys and values is not followed."""
     query, shape = call.layout(), call.out_shape()
     if query is None or len(query.axes) != len(shape) or len(shape) < 3:
@@ -231,8 +233,6 @@ def attention(call: Call) -> list[Layout | None]:
     rest = reduced(spread(query, [axis], call.node.name), [axis + 1], call.node.name, whole=False)
     rest = rest.with_axis(axis + 1, free(shape[-1]))
     parts = [rest] if broadcasts(rest.shape, shape) else [scrambled([query], shape, call.node.name)]
-    parts.extend(
-        scrambled([other], shape, call.node.name) for other in call.layouts[1:] if other is not None
-    )
+    parts.extend(scrambled([other], shape, call.node.name) for other in call.layouts[1:] if other is not None)
     outputs: list[Layout | None] = [merged(parts, shape, call.node.name)]
     return [*outputs, *call.mixed()[1:]]

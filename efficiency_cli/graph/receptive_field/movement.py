@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from msgspec.structs import replace
 
-from efficiency_cli.graph.receptive_field.call import MICROSOFT, Call, OddNodeError, everywhere, rule
+from efficiency_cli.graph.receptive_field.call import MICROSOFT, Call, OddNodeError, Outputs, everywhere, rule
 from efficiency_cli.graph.receptive_field.layout import (
     Atom,
     Layout,
@@ -22,13 +23,13 @@ from efficiency_cli.graph.receptive_field.spatial import sampled
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-def reshape(call: Call) -> list[Layout | None]:
+def reshape(call: Call) -> Outputs:
     layout, shape = call.layout(), call.out_shape()
     return [reshaped(layout, shape) if layout is not None else None]
 
 
 @rule(*everywhere("Transpose"))
-def transpose(call: Call) -> list[Layout | None]:
+def transpose(call: Call) -> Outputs:
     layout = call.layout()
     if layout is None:
         return [None]
@@ -41,13 +42,13 @@ def transpose(call: Call) -> list[Layout | None]:
 
 
 @rule(*everywhere("Expand"))
-def expand(call: Call) -> list[Layout | None]:
+def expand(call: Call) -> Outputs:
     layout = call.layout()
     return [merged([layout], call.out_shape(), call.node.name) if layout is not None else None]
 
 
 @rule("Tile")
-def tile(call: Call) -> list[Layout | None]:
+def tile(call: Call) -> Outputs:
     """Copies: the index within one counts."""
     layout, shape = call.layout(), call.out_shape()
     if layout is None:
@@ -65,7 +66,7 @@ def tile(call: Call) -> list[Layout | None]:
 
 
 @rule("Slice", "DynamicSlice")
-def slice_(call: Call) -> list[Layout | None]:
+def slice_(call: Call) -> Outputs:
     """Output j is input start + j·step. A reversed axis is followed from its lowest position up.
 
     Where a start is not known, the axis is followed from its beginning: sizes and strides stay right.
@@ -95,14 +96,14 @@ def _pick(length: int, out: int, start: int, step: int) -> tuple[int, int]:
 
 
 @rule("Split", "SplitToSequence")
-def split_axis(call: Call) -> list[Layout | None]:
+def split_axis(call: Call) -> Outputs:
     """Each output starts where the one before ended; as a list of tensors, nothing is followed."""
     layout, x = call.layout(), call.shape()
     if layout is None:
         return [None]
     if call.node.op != "Split":
         return call.mixed()
-    axis = call.axis(call.int("axis", 0), len(x))
+    axis = call.axis(call.number("axis", 0), len(x))
     outputs: list[Layout | None] = []
     offset = 0
     for slot in range(len(call.node.outputs)):
@@ -113,7 +114,7 @@ def split_axis(call: Call) -> list[Layout | None]:
 
 
 @rule("Gather", f"{MICROSOFT}::GatherBlockQuantized")
-def gather(call: Call) -> list[Layout | None]:
+def gather(call: Call) -> Outputs:
     """Rows of a table by tokens, or positions of an axis by constants.
 
     An axis looked up by data is read in full. Constant indices that are not evenly spaced keep the axis's
@@ -121,7 +122,7 @@ def gather(call: Call) -> list[Layout | None]:
     """
     data, indices = call.layout(), call.layout(1)
     x, shape = call.shape(), call.out_shape()
-    axis = call.axis(call.int("gather_axis" if call.node.domain else "axis", 0), len(x))
+    axis = call.axis(call.number("gather_axis" if call.node.domain else "axis", 0), len(x))
     rank = len(call.shape(1))
     if data is not None and indices is None:
         return [_taken(call, data, axis, rank, shape)]
@@ -143,7 +144,7 @@ def _taken(call: Call, data: Layout, axis: int, rank: int, shape: Sequence[int])
     if rank == 0:
         point = picked(data, axis, values[0] if values else 0)
         return replace(point, axes=(*point.axes[:axis], *point.axes[axis + 1 :]))
-    steps = {b - a for a, b in zip(values, values[1:], strict=False)} or {1}
+    steps = {b - a for a, b in pairwise(values)} or {1}
     start, step = (values[0], steps.pop()) if values and len(steps) == 1 and min(steps) > 0 else (0, 1)
     if rank == 1:
         return sampled(data, {axis: (start, step)}, shape)
@@ -162,11 +163,11 @@ def _product(lengths: Sequence[int]) -> int:
 
 
 @rule(*everywhere("Concat", "QLinearConcat"))
-def concat(call: Call) -> list[Layout | None]:
+def concat(call: Call) -> Outputs:
     shape = call.out_shape()
     if not shape:
         raise OddNodeError
-    axis = call.axis(call.int("axis", 1), len(shape))
+    axis = call.axis(call.number("axis", 1), len(shape))
     slots = range(2, len(call.node.inputs), 3) if call.node.op == "QLinearConcat" else range(len(call.node.inputs))
     pieces: list[tuple[Layout, int]] = []
     offset = 0

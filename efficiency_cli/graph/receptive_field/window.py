@@ -21,7 +21,7 @@ MAX_PERIOD = 256
 _NOTHING = (math.inf, -math.inf)  # what an output that reads no input position has as low and high
 
 
-class Window(Struct, frozen=True):
+class Window(Struct, frozen=True, gc=False):
     """Output q·period + p reads the inputs from q·advance + lows[p] to q·advance + highs[p], both included.
 
     Only the hull is kept: the holes of a dilated kernel lie inside. A phase that reads nothing
@@ -32,6 +32,7 @@ class Window(Struct, frozen=True):
     advance: float
     lows: tuple[float, ...]
     highs: tuple[float, ...]
+    pitch: float = 0  # stride along the factor that moves, where the axis is a product of several; else 0
 
     @property
     def size(self) -> float:
@@ -40,8 +41,11 @@ class Window(Struct, frozen=True):
 
     @property
     def stride(self) -> float:
-        """Input positions that the window moves by an output position, on average."""
-        stride = self.advance / self.period
+        """Input positions that the window moves by an output position, on average.
+
+        On an axis that is a product of several (the tokens of a picture), by a position of the factor that moves it.
+        """
+        stride = self.pitch or self.advance / self.period
         return int(stride) if stride == int(stride) else stride
 
     @property
@@ -69,7 +73,7 @@ class Window(Struct, frozen=True):
         if not low and not high:
             return self
         lows, highs = tuple(v + low for v in self.lows), tuple(v + high for v in self.highs)
-        return Window(self.period, self.advance, lows, highs)
+        return Window(self.period, self.advance, lows, highs, self.pitch)
 
     def straight(self) -> Window:
         """The line through the middle of a repeating pattern, as wide as its widest window."""
@@ -83,7 +87,7 @@ class Window(Struct, frozen=True):
         ]
         middle = sum(middles) / len(middles) if middles else 0.0
         reach = (max(self.size, 1) - 1) / 2
-        return Window(1, slope, (middle - reach,), (middle + reach,))
+        return Window(1, slope, (middle - reach,), (middle + reach,), self.pitch)
 
 
 IDENTITY = Window(1, 1, (0,), (0,))
@@ -96,7 +100,6 @@ class TooFarError(ValueError):
     """Strides and kernels of the network multiply to more than can be counted exactly."""
 
 
-
 def compose(field: Window, step: Window) -> Window:
     """The field of a tensor whose positions read by `step` those of a tensor that has `field`."""
     if field.period == 1:
@@ -105,9 +108,9 @@ def compose(field: Window, step: Window) -> Window:
             low, high = a * step.lows[0] + low, a * step.highs[0] + high
             if not (-_FARTHEST < low <= high < _FARTHEST and a * step.advance < _FARTHEST):
                 raise TooFarError
-            return Window(1, a * step.advance, (low,), (high,))
+            return Window(1, a * step.advance, (low,), (high,), field.pitch and field.pitch * step.stride)
         lows, highs = tuple(a * v + low for v in step.lows), tuple(a * v + high for v in step.highs)
-        return Window(step.period, a * step.advance, lows, highs)
+        return Window(step.period, a * step.advance, lows, highs, field.pitch * step.stride)
     if not _is_whole(step):
         return compose(field.straight(), step)
     advance = int(step.advance)
@@ -120,13 +123,15 @@ def compose(field: Window, step: Window) -> Window:
 
 def _composed(field: Window, step: Window, period: int, advance: float) -> Window:
     """`period` outputs of `step` after `field`, which repeats; step's positions are whole numbers."""
-    field = _monotone(field)
-    spans = [
-        (field.low(low), field.high(high)) if low <= high else _NOTHING
-        for low, high in ((step.low(j), step.high(j)) for j in range(period))
-    ]
-    spans = [span if span[0] <= span[1] else _NOTHING for span in spans]
-    return simplified(Window(period, advance, tuple(s[0] for s in spans), tuple(s[1] for s in spans)))
+    runs = _monotone(field)
+    spans = []
+    for j in range(period):
+        low, high = step.low(j), step.high(j)
+        over = field if low == high else runs
+        span = (over.low(low), over.high(high)) if low <= high else _NOTHING
+        spans.append(span if span[0] <= span[1] else _NOTHING)
+    lows, highs = tuple(s[0] for s in spans), tuple(s[1] for s in spans)
+    return simplified(Window(period, advance, lows, highs, field.pitch * step.stride))
 
 
 def _is_whole(step: Window) -> bool:
@@ -152,15 +157,14 @@ def simplified(window: Window) -> Window:
         if window.period % period == 0 and _repeats(window, period):
             advance = window.advance * period / window.period
             advance = int(advance) if advance == int(advance) else advance
-            return Window(period, advance, window.lows[:period], window.highs[:period])
+            return Window(period, advance, window.lows[:period], window.highs[:period], window.pitch)
     return window
 
 
 def _repeats(window: Window, period: int) -> bool:
     step = window.advance * period / window.period
-    return all(
-        values[i] == values[i - period] + step for values in (window.lows, window.highs) for i in range(period, window.period)
-    )
+    later = range(period, window.period)
+    return all(v[i] == v[i - period] + step for v in (window.lows, window.highs) for i in later)
 
 
 def hull(a: Window, b: Window) -> Window:
@@ -174,13 +178,13 @@ def hull(a: Window, b: Window) -> Window:
     if not math.isclose(a.advance * b.period, b.advance * a.period):
         return a if a.size >= b.size else b
     if a.period == b.period == 1:
-        return Window(1, a.advance, (min(a.lows[0], b.lows[0]),), (max(a.highs[0], b.highs[0]),))
+        return Window(1, a.advance, (min(a.lows[0], b.lows[0]),), (max(a.highs[0], b.highs[0]),), a.pitch)
     period = math.lcm(a.period, b.period)
     if period > MAX_PERIOD:
         return hull(a.straight(), b.straight())
     lows = tuple(min(a.low(j), b.low(j)) for j in range(period))
     highs = tuple(max(a.high(j), b.high(j)) for j in range(period))
-    return simplified(Window(period, a.advance * (period // a.period), lows, highs))
+    return simplified(Window(period, a.advance * (period // a.period), lows, highs, a.pitch))
 
 
 @lru_cache(maxsize=4096)
@@ -198,15 +202,13 @@ def transposed(kernel: int, stride: int = 1, dilation: int = 1, pad: int = 0) ->
     spans = []
     for phase in range(stride):
         reads = [
-            (phase + pad - tap) // stride
-            for tap in range(0, reach + 1, dilation)
-            if (phase + pad - tap) % stride == 0
+            (phase + pad - tap) // stride for tap in range(0, reach + 1, dilation) if (phase + pad - tap) % stride == 0
         ]
         spans.append((min(reads), max(reads)) if reads else _NOTHING)
     return simplified(Window(stride, 1, tuple(s[0] for s in spans), tuple(s[1] for s in spans)))
 
 
-class Grid(Struct, frozen=True):
+class Grid(Struct, frozen=True, gc=False):
     """Output j of a resize lies at the input position slope·j + shift; `taps` are read around it."""
 
     slope: Fraction
