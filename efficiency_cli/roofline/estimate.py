@@ -20,7 +20,7 @@ from efficiency_cli.graph.model import Model
 from efficiency_cli.graph.receptive_field import Field, output_fields, receptive_fields
 from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.roofline.energy import kernel_energy
-from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times
+from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times, outside_calibration
 from efficiency_cli.roofline.memory import Fit, LiveSet, fit
 from efficiency_cli.roofline.network import Kernel, Network
 from efficiency_cli.roofline.totals import Coverage, Totals, counted
@@ -162,7 +162,7 @@ def estimate(
 
 def _timed(base: Estimate, machine: Machine) -> Estimate:
     profile, totals = machine.profile, base.totals
-    timer = Timer(machine, totals.weight_bytes)
+    timer = Timer(machine, totals.weight_bytes, base.dtype)
     times = tuple(timer.time(k) for k in base.kernels)
     latency = timer.total(times)
     return replace(
@@ -173,7 +173,7 @@ def _timed(base: Estimate, machine: Machine) -> Estimate:
         share=_share(times, machine, latency),
         fit=fit(profile, totals.weight_bytes, totals.peak_activation_bytes),
         energies=tuple(kernel_energy(profile.energy, t) for t in times),
-        assumptions=(*base.assumptions, *_substituted(times)),
+        assumptions=(*base.assumptions, *_substituted(times), *_uncalibrated(machine, base.dtype)),
     )
 
 
@@ -198,6 +198,13 @@ def _substituted(times: Sequence[KernelTime]) -> list[str]:
         for wanted, used in sorted(pairs)
         if used != wanted and wanted not in _INDEX_TYPES
     ]
+
+
+def _uncalibrated(machine: Machine, dtype: str) -> list[str]:
+    if not outside_calibration(machine, dtype):
+        return []
+    calibrated = machine.runtime.dtype
+    return [f"the runtime is calibrated on {calibrated} networks, this one is {dtype}: a wide interval is stated"]
 
 
 def _generated(network: Network) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from efficiency_cli.hardware.profile import MemoryLevel, Profile, Runtime
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, MemoryLevel, Profile, Runtime
 from efficiency_cli.roofline.network import Kernel
 
 # what a kernel without a type of its own (moving strings, say) is timed as
@@ -69,16 +69,25 @@ class Machine(Struct, frozen=True):
         return Machine(profile, chosen, chosen.overlap_fraction if overlap is None else overlap)
 
 
+def outside_calibration(machine: Machine, dtype: str) -> bool:
+    """Whether the runtime was calibrated on networks of another data type than `dtype`."""
+    runtime = machine.runtime
+    return runtime.grade != "datasheet" and bool(dtype and runtime.dtype) and dtype != runtime.dtype
+
+
 class Timer:
     """Times kernels of one network on one machine; what they share is looked up once."""
 
-    def __init__(self, machine: Machine, weight_bytes: int) -> None:
+    def __init__(self, machine: Machine, weight_bytes: int, dtype: str = "") -> None:
+        """`weight_bytes` of the whole network, `dtype` the type most of its operations run in."""
         profile, runtime = machine.profile, machine.runtime
         self.machine = machine
         self.weight_level = _weight_level(profile.memory, weight_bytes)
         self.levels = [m for m in profile.memory if "activations" in m.holds] or list(profile.memory[-1:])
         self.bandwidth_share = runtime.efficiency_of("memory")
         self.low, self.high = runtime.interval_factors
+        if outside_calibration(machine, dtype):
+            self.low, self.high = min(self.low, DEFAULT_INTERVAL[0]), max(self.high, DEFAULT_INTERVAL[1])
         self._peaks: dict[tuple[str, str], tuple[float, str]] = {}
 
     def time(self, kernel: Kernel) -> KernelTime:
