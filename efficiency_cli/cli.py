@@ -52,7 +52,7 @@ def _run(arguments: Sequence[str]) -> int:
     """Not click's own `main`, which ends the program with 1 when a pipe's reader has gone away."""
     try:
         # parsing takes the list apart
-        with cli.make_context(PROGRAM, list(arguments)) as ctx:
+        with cli.make_context(PROGRAM, list(arguments), obj=tuple(arguments)) as ctx:
             code: int | None = cli.invoke(ctx)
     except click.exceptions.Exit as leaving:
         code = leaving.exit_code

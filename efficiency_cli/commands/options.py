@@ -10,6 +10,8 @@ Every option has an environment twin: --hw-dir is EFFCLI_HW_DIR. Lists are split
 from __future__ import annotations
 
 import functools
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ import click
 
 from efficiency_cli.commands import values
 from efficiency_cli.commands.output import OutputOptions
-from efficiency_cli.errors import UsageError
+from efficiency_cli.errors import MissingDimension, UsageError
 
 if TYPE_CHECKING:
     from efficiency_cli.graph.model import Model
@@ -88,7 +90,19 @@ class ModelOptions:
         from efficiency_cli.graph.read import read_model
 
         dims: Mapping[str, int] = _merged("--dim", self.dims)
-        return read_model(path, dims=dims, shapes=_merged("--shape", self.shapes), batch=self.batch)
+        shapes: Mapping[str, Sequence[int]] = _merged("--shape", self.shapes)
+        try:
+            return read_model(path, dims=dims, shapes=shapes, batch=self.batch)
+        except MissingDimension as error:
+            raise MissingDimension(error.what, where=error.where, hint=_again(error.hint, path)) from error
+
+
+def _again(hint: str, path: str) -> str:
+    """The command that was given, with the options that `hint` adds to a bare one."""
+    arguments = click.get_current_context().obj
+    # the path may hold anything, also something like an option
+    added = re.search(r" --(?:dim|shape) .*", hint[len("effcli analyze ") + len(path) :])
+    return f"effcli {shlex.join(arguments)}{added[0]}" if arguments and added else hint
 
 
 model = _gathered(

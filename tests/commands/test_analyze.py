@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 from pathlib import Path
 
 import onnx
@@ -136,7 +137,17 @@ def test_an_open_size_stops_and_prints_the_command(effcli, bert):
     assert result.code == 2
     assert result.out == ""
     assert f"effcli analyze {bert} --dim sequence=128" in result.err
-    assert effcli("analyze", bert, "--dim", "sequence=128").code == 0
+
+
+def test_the_command_that_is_printed_runs_and_is_the_one_that_was_given(effcli, bert, tmp_path):
+    path = tmp_path / "a --dim b's.onnx"
+    path.write_bytes(bert.read_bytes())
+    given = ["analyze", str(path), "--hw", "cortex-m*", "--batch", "2"]
+    hint = effcli(*given).err.splitlines()[-1].removeprefix("hint: ")
+    program, *again = shlex.split(hint)
+    assert program == "effcli"
+    assert again == [*given, "--dim", "sequence=128"]
+    assert effcli(*again).code == 0
 
 
 def test_twice_the_bandwidth_is_never_slower(effcli, vww):
