@@ -43,7 +43,7 @@ def command(profiles: Sequence[str], hw_dirs: Sequence[str], output: OutputOptio
     def text_of(target: values.Target) -> str:
         if target.format == "table":
             return "".join(f"{line}\n" for line in _lines(findings, output.view(target).unicode))
-        return render(target.format, listing, "findings")
+        return render(target.format, listing, "findings", output.view(target))
 
     output.write(written, text_of)
     errors = sum(f.level == "error" for f in findings)

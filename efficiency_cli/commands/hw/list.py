@@ -40,7 +40,7 @@ def command(patterns: Sequence[str], hw_dirs: Sequence[str], output: OutputOptio
         hint = did_you_mean(patterns[0], names) or "list all of them: effcli hw list"
         raise ProfileError(f"no hardware matches '{' '.join(patterns)}'", hint=hint)
     listing = _listing(wanted)
-    output.write(targets, lambda t: render(t.format, listing, "hardware", output.view(t).unicode))
+    output.write(targets, lambda t: render(t.format, listing, "hardware", output.view(t)))
     if broken:
         raise ProfileError(
             f"{len(broken)} profiles cannot be read" if len(broken) > 1 else broken[0].what,
@@ -119,4 +119,4 @@ def _listing(found: Sequence[Profile]) -> Listing:
             ]
         )
     heads = ("id", "name", "peak", "bandwidth", "memory", "runtime", "grade")
-    return Listing(heads, cells, rows, frozenset({"bandwidth"}))
+    return Listing(heads, cells, rows, frozenset({"bandwidth"}), spare=("name", "grade", "memory", "runtime"))

@@ -10,12 +10,18 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from efficiency_cli.reports.escape import csv_cell, escaped, markdown_text, shown, signs
+
+if TYPE_CHECKING:
+    from efficiency_cli.reports import View
 
 Value = str | int | float | None
 Row = Mapping[str, Value]
 SCHEMA_VERSION = 1
+# between columns
+_GAP = "  "
 
 
 @dataclass(frozen=True)
@@ -27,14 +33,16 @@ class Listing:
     rows: Sequence[Row]
     # numbers are set flush right
     right: frozenset[str] = frozenset()
+    # left out on a narrow terminal, the first one first
+    spare: Sequence[str] = ()
 
 
-def render(format: str, listing: Listing, key: str, unicode: bool = True) -> str:
+def render(format: str, listing: Listing, key: str, view: View) -> str:
     """`listing` in one of FORMATS; `key` names the rows in JSON."""
     if format == "json":
         return as_json({key: list(listing.rows)})
-    plain: dict[str, Callable[[Listing, bool], str]] = {"table": _table, "csv": _csv, "markdown": _markdown}
-    return plain[format](listing, unicode)
+    plain: dict[str, Callable[[Listing, View], str]] = {"table": _table, "csv": _csv, "markdown": _markdown}
+    return plain[format](listing, view)
 
 
 FORMATS = ("table", "csv", "json", "markdown")
@@ -45,20 +53,22 @@ def as_json(data: Mapping[str, object]) -> str:
     return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=2, allow_nan=False) + "\n"
 
 
-def _table(listing: Listing, unicode: bool) -> str:
-    cells = [[shown(signs(text, unicode), unicode) for text in row] for row in (listing.heads, *listing.cells)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    aligned = []
-    for row in cells:
-        padded = [
-            text.rjust(width) if head in listing.right else text.ljust(width)
-            for text, width, head in zip(row, widths, listing.heads, strict=True)
-        ]
-        aligned.append("  ".join(padded).rstrip())
-    return "\n".join(aligned) + "\n"
+def _table(listing: Listing, view: View) -> str:
+    columns = {head: [head, *cells] for head, *cells in zip(listing.heads, *listing.cells, strict=True)}
+    aligned = {head: _aligned(texts, head in listing.right, view.unicode) for head, texts in columns.items()}
+    for head in listing.spare:
+        if view.width is not None and sum(len(c[0]) + len(_GAP) for c in aligned.values()) > view.width:
+            del aligned[head]
+    return "".join(f"{_GAP.join(row).rstrip()}\n" for row in zip(*aligned.values(), strict=True))
 
 
-def _csv(listing: Listing, unicode: bool) -> str:  # noqa: ARG001
+def _aligned(texts: Sequence[str], right: bool, unicode: bool) -> list[str]:
+    safe = [shown(signs(text, unicode), unicode) for text in texts]
+    width = max(map(len, safe))
+    return [text.rjust(width) if right else text.ljust(width) for text in safe]
+
+
+def _csv(listing: Listing, view: View) -> str:  # noqa: ARG001
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     rows = listing.rows
@@ -68,7 +78,7 @@ def _csv(listing: Listing, unicode: bool) -> str:  # noqa: ARG001
     return text.getvalue()
 
 
-def _markdown(listing: Listing, unicode: bool) -> str:  # noqa: ARG001
+def _markdown(listing: Listing, view: View) -> str:  # noqa: ARG001
     rule = ["---:" if head in listing.right else "---" for head in listing.heads]
     rows = [[markdown_text(text) for text in row] for row in (listing.heads, *listing.cells)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))

@@ -13,7 +13,7 @@ from efficiency_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from efficiency_cli.commands.hw.listing import Listing
-    from efficiency_cli.hardware.profile import Profile, Runtime
+    from efficiency_cli.hardware.profile import Profile, Quantity, Runtime
 
 
 @click.command()
@@ -34,11 +34,11 @@ def command(id: str, hw_dirs: Sequence[str], overrides: Sequence[str], output: O
     listing = _numbers(profile)
 
     def text_of(target: values.Target) -> str:
-        unicode = output.view(target).unicode
+        view = output.view(target)
         if target.format == "json":
             return as_json(_data(profile, listing))
-        table = render(target.format, listing, "numbers", unicode)
-        return table if target.format == "csv" else _framed(profile, table, target.format, unicode)
+        table = render(target.format, listing, "numbers", view)
+        return table if target.format == "csv" else _framed(profile, table, target.format, view.unicode)
 
     output.write(targets, text_of)
     return ExitCode.OK
@@ -52,7 +52,7 @@ def _numbers(profile: Profile) -> Listing:
     rows: list[Row] = []
     cells: list[list[str]] = []
     for path, number in numbers(profile):
-        cells.append([path, number.text, number.kind, number.source, number.note])
+        cells.append([path, _written(number), number.kind, number.source, number.note])
         rows.append(
             {
                 "key": path,
@@ -64,6 +64,17 @@ def _numbers(profile: Profile) -> Listing:
             }
         )
     return Listing(("key", "value", "kind", "source", "note"), cells, rows, frozenset({"value"}))
+
+
+def _written(number: Quantity) -> str:
+    """As the profile has it, and what that is by the clock where it counts in cycles."""
+    from efficiency_cli.quantity import format_count, format_time, split
+
+    unit = split(number.text)[1]
+    if unit.endswith("/cycle"):
+        per_second = f"{unit.removesuffix('/cycle').lstrip('kKMGTPE')}/s"
+        return f"{number.text} = {format_count(number.value, per_second)}"
+    return f"{number.text} = {format_time(number.value)}" if unit.endswith(("cycle", "cycles")) else number.text
 
 
 def _framed(profile: Profile, table: str, format: str, unicode: bool) -> str:
