@@ -37,7 +37,7 @@ def every_option() -> set[str]:
                 assert inner is not None
                 visit(inner, click.Context(inner, parent=ctx, info_name=name))
 
-    visit(cli, click.Context(cli, info_name="effcli"))
+    visit(cli, click.Context(cli, info_name="effcli", **cli.context_settings))
     return found
 
 
@@ -48,7 +48,7 @@ def test_a_topic_speaks_of_options_and_commands_there_are(topic):
     assert options <= every_option()
     variables = set(re.findall(r"EFFCLI_([A-Z_]+)=", text))
     assert {"--" + v.lower().replace("_", "-") for v in variables} <= every_option()
-    context = click.Context(cli, info_name="effcli")
+    context = click.Context(cli, info_name="effcli", **cli.context_settings)
     for name in re.findall(r"effcli ([a-z]+)", text):
         # "effcli never runs the model" is prose
         if name in ("never", "has"):

@@ -21,7 +21,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
                 assert inner is not None
                 yield from visit(inner, click.Context(inner, parent=ctx, info_name=name))
 
-    yield from visit(cli, click.Context(cli, info_name="effcli"))
+    yield from visit(cli, click.Context(cli, info_name="effcli", **cli.context_settings))
 
 
 ALL = dict(commands())
@@ -70,7 +70,7 @@ def test_a_command_is_found_by_its_file(tmp_path, monkeypatch):
         'import click\n\n@click.command()\ndef command() -> int:\n    """Say hello."""\n    return 0\n'
     )
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    context = click.Context(cli, info_name="effcli")
+    context = click.Context(cli, info_name="effcli", **cli.context_settings)
     assert "greet" in cli.list_commands(context)
     assert "options" not in cli.list_commands(context)
     assert "  greet " in cli.get_help(context)
