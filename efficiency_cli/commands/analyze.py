@@ -39,7 +39,7 @@ def command(model: str, sizes: ModelOptions, hardware: HardwareOptions, output: 
     """
     from efficiency_cli import reports
 
-    targets = output.checked(reports.formats(), inputs=[model, *hardware.hw])
+    targets = output.checked(reports.formats, inputs=[model, *hardware.hw])
     machines = _with_runtime(hardware.profiles(), hardware.runtime, output)
     estimates = _estimates(model, sizes, machines, hardware)
     output.write(targets, lambda t: reports.render(t.format, estimates, output.view(t), command="analyze"))

@@ -42,14 +42,15 @@ class OutputOptions:
     group: str = "kernel"
     sort: str = "time"
 
-    def checked(self, formats: Sequence[str], *, inputs: Iterable[str] = ()) -> tuple[Target, ...]:
+    def checked(self, formats: Callable[[], Sequence[str]], *, inputs: Iterable[str] = ()) -> tuple[Target, ...]:
         """The targets, a table unless given; each can be written and none is one of the files read.
 
-        Raises UsageError before any work is done.
+        Raises UsageError before any work is done. `formats` finds those there are, which takes time: it
+        is asked only when a format was named.
         """
         targets = tuple(self.targets) or (Target(TABLE),)
-        for target in targets:
-            _check_format(target, formats)
+        for target in self.targets:
+            _check_format(target, formats())
         _check_distinct(targets)
         for target in targets:
             if target.path != STDOUT:

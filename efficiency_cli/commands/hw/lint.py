@@ -32,10 +32,10 @@ def command(profiles: Sequence[str], hw_dirs: Sequence[str], output: OutputOptio
     exit 1  warnings: a sparse peak, GB for GiB, a number that cannot be, a placeholder
     exit 0  nothing to say
     """
-    from efficiency_cli.commands.hw.listing import FORMATS, render
+    from efficiency_cli.commands.hw.listing import formats, render
     from efficiency_cli.hardware.lint import lint
 
-    written = output.checked(FORMATS, inputs=profiles)
+    written = output.checked(formats, inputs=profiles)
     files = list(dict.fromkeys(f for p in profiles or ["all"] for f in _files(p, hw_dirs)))
     findings = [f for file in files for f in lint(file, hw_dirs)]
     listing = _listing(findings)

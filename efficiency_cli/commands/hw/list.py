@@ -30,9 +30,9 @@ def command(patterns: Sequence[str], hw_dirs: Sequence[str], output: OutputOptio
     A PATTERN is a glob, part of a name, or mcu, cpu, gpu, npu. Peak is that of multiply-accumulate
     work, dense, in the type the default runtime is meant for; bandwidth is that of the outermost memory.
     """
-    from efficiency_cli.commands.hw.listing import FORMATS, render
+    from efficiency_cli.commands.hw.listing import formats, render
 
-    targets = output.checked(FORMATS)
+    targets = output.checked(formats)
     found, broken = _load(hw_dirs)
     wanted = _wanted(found, patterns)
     if patterns and not wanted and not broken:

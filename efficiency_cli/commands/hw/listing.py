@@ -38,14 +38,15 @@ class Listing:
 
 
 def render(format: str, listing: Listing, key: str, view: View) -> str:
-    """`listing` in one of FORMATS; `key` names the rows in JSON."""
+    """`listing` in one of `formats()`; `key` names the rows in JSON."""
     if format == "json":
         return as_json({key: list(listing.rows)})
     plain: dict[str, Callable[[Listing, View], str]] = {"table": _table, "csv": _csv, "markdown": _markdown}
     return plain[format](listing, view)
 
 
-FORMATS = ("table", "csv", "json", "markdown")
+def formats() -> tuple[str, ...]:
+    return "table", "csv", "json", "markdown"
 
 
 def as_json(data: Mapping[str, object]) -> str:

@@ -26,10 +26,10 @@ def command(id: str, hw_dirs: Sequence[str], overrides: Sequence[str], output: O
 
     ID is an id, an alias or the path of a profile. With --set, the numbers are those it makes.
     """
-    from efficiency_cli.commands.hw.listing import FORMATS, as_json, render
+    from efficiency_cli.commands.hw.listing import as_json, formats, render
     from efficiency_cli.hardware.load import load_profile
 
-    targets = output.checked(FORMATS, inputs=[id])
+    targets = output.checked(formats, inputs=[id])
     profile = load_profile(id, hw_dirs, overrides)
     listing = _numbers(profile)
 
