@@ -70,7 +70,8 @@ def _at(call: Call) -> Sequence[TypeInfo | None]:
     if elements and position is not None and -len(elements) <= position < len(elements):
         return [elements[position]]
     if elements:
-        return [max(elements, key=lambda e: e.numel)]
+        largest = max(elements, key=lambda e: e.numel)
+        return [largest if all(e.shape == largest.shape for e in elements) else largest.as_bounded()]
     return [info.element() if info else None]
 
 

@@ -85,7 +85,8 @@ class Walker:
             return
         for value in (*result.graph.value_info, *result.graph.output):
             info = TypeInfo.of(value.type, self.symbols)
-            if info is not None and info.static:
+            # onnx keeps only what the elements of a list have in common: the walk knows each
+            if info is not None and info.static and not info.sequence:
                 scope.types.setdefault(value.name, info)
 
     # --- the walk --------------------------------------------------------------------------
