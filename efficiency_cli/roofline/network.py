@@ -59,7 +59,7 @@ class Kernel(Struct, frozen=True):
     """What is dispatched at once; all counts are for `repeat` runs together.
 
     `reads` and `writes` are the activations crossing its boundary: a tensor's key in the whole model
-    -> bytes in one run.
+    -> bytes in one run. `weights` are the constants it reads, by their name in its graph.
     """
 
     index: int
@@ -74,6 +74,7 @@ class Kernel(Struct, frozen=True):
     weight_bytes: int
     read_bytes: int
     written_bytes: int
+    weights: Mapping[str, int]
     reads: Mapping[str, int]
     writes: Mapping[str, int]
     repeat: int
@@ -253,9 +254,10 @@ def _kernel(index: int, scope: _Scope, group: tuple[int, ...]) -> Kernel:
         dtype=compute_type(dtype) if dtype is not None else None,
         macs=sum(w.macs for w in works) * scope.repeat,
         ops=sum(w.ops for w in works) * scope.repeat,
-        weight_bytes=weights * scope.repeat,
+        weight_bytes=sum(weights.values()) * scope.repeat,
         read_bytes=sum(reads.values()) * scope.repeat,
         written_bytes=sum(writes.values()) * scope.repeat,
+        weights=weights,
         reads=reads,
         writes=writes,
         repeat=scope.repeat,
@@ -265,7 +267,7 @@ def _kernel(index: int, scope: _Scope, group: tuple[int, ...]) -> Kernel:
 
 def _boundary(
     scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]
-) -> tuple[int, dict[str, int], dict[str, int]]:
+) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Bytes of weights read, and of activations read and written, by tensor, across the kernel's border."""
     final, tensors, beside = scope.execution.alias, scope.graph.tensors, scope.execution.beside
     made = {final.get(o, o) for node in nodes for o in node.outputs if o} if len(group) > 1 else frozenset()
@@ -284,7 +286,7 @@ def _boundary(
             else:
                 key = _key(scope, source)
                 reads[key] = max(size, reads.get(key, 0))
-    return sum(weights.values()), reads, _written(scope, nodes, works, group)
+    return weights, reads, _written(scope, nodes, works, group)
 
 
 def _written(scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]) -> dict[str, int]:
