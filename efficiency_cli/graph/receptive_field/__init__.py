@@ -18,9 +18,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.graph.model import Graph
-from efficiency_cli.graph.receptive_field.layout import Layout, Source
+from efficiency_cli.graph.receptive_field.layout import Axis, Layout, Source, carries, length_of
 from efficiency_cli.graph.receptive_field.walk import Trace, trace
 from efficiency_cli.graph.receptive_field.window import Window
 
@@ -106,17 +107,23 @@ def _spatial_windows(layout: Layout, touched: set[Source]) -> dict[Source, Windo
     result: dict[Source, Window] = {}
     several: set[Source] = set()
     for axis in layout.axes:
-        for atom in axis:
+        for k, atom in enumerate(axis):
             for source, window in atom.windows.items():
                 if source in touched:
                     several.update((source,) if source in result else ())
-                    result[source] = window
+                    result[source] = _stretched(window, axis[k + 1 :]) if k + 1 < len(axis) else window
     for source, window in layout.loose.items():
         if source in touched:
             result.setdefault(source, window)
     for source in several:
         result[source] = layout.window(source) or result[source]
     return result
+
+
+def _stretched(window: Window, inner: Axis) -> Window:
+    """The window where positions of `inner`, which follow no input, lie between those that move it."""
+    positions = length_of(inner)
+    return replace(window, pitch=window.stride / positions) if positions > 1 and not carries(inner) else window
 
 
 @lru_cache(maxsize=4096)

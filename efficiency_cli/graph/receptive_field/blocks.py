@@ -1,6 +1,6 @@
 """Operators that trade positions for channels: space-to-depth, its reverse, and blocked layouts.
 
-They are reshapes and transpositions; nothing here computes a window.
+Its reverse is a reshape and a transposition: several positions then see the same.
 """
 
 from __future__ import annotations
@@ -8,24 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from efficiency_cli.graph.receptive_field.call import MICROSOFT, NCHWC, NHWC, Call, OddNodeError, Outputs, rule
-from efficiency_cli.graph.receptive_field.layout import Layout, permuted, reshaped
-from efficiency_cli.graph.receptive_field.spatial import channels_last, sampled
+from efficiency_cli.graph.receptive_field.layout import Layout, free, permuted, reshaped
+from efficiency_cli.graph.receptive_field.spatial import channels_last, sampled, slid
+from efficiency_cli.graph.receptive_field.window import sliding
 
 
 @rule("SpaceToDepth", f"{NHWC}::SpaceToDepth")
 def space_to_depth(call: Call) -> Outputs:
-    """b × b blocks go to channels (b, b, C): each channel sees its place in the block."""
-    layout, block = call.layout(), call.number("blocksize", 0)
-    x, shape = call.shape(), call.out_shape()
-    if layout is None or len(x) != 4 or len(shape) != 4 or block < 1:
+    """b × b blocks go to channels: a position sees its block, as below a convolution of that kernel and stride."""
+    layout, block, shape = call.layout(), call.number("blocksize", 0), call.out_shape()
+    if layout is None or len(layout.axes) != 4 or len(shape) != 4 or block < 1:
         raise OddNodeError
-    n, c, h, w = _channels_first(call, x)
-    layout = _to_first(call, layout)
-    for axis in (2, 3):
-        call.touch(layout, axis)
-    layout = reshaped(layout, (n, c, h // block, block, w // block, block))
-    layout = reshaped(permuted(layout, (0, 3, 5, 1, 2, 4)), _channels_first(call, shape))
-    return [_from_first(call, layout)]
+    first = 1 if channels_last(call) else 2
+    step = sliding(block, block)
+    layout = slid(call, layout, [(first, step), (first + 1, step)], shape)
+    return [layout.with_axis(3 if first == 1 else 1, free(shape[3 if first == 1 else 1]))]
 
 
 @rule("DepthToSpace", f"{MICROSOFT}::DepthToSpace", f"{NHWC}::DepthToSpace")

@@ -24,6 +24,7 @@ from efficiency_cli.graph.receptive_field.layout import (
     hulls,
     length_of,
     reduced,
+    scrambled,
     shifted,
     split,
 )
@@ -44,7 +45,7 @@ def merged(layouts: Sequence[Layout], shape: Sequence[int], by: str) -> Layout:
     unbounded = _reaches(layouts)
     if unbounded:
         layouts = _local_paths(layouts)
-    layouts = [_broadcast(layout, shape) for layout in layouts]
+    layouts = [_broadcast(layout, shape, by) for layout in layouts]
     layouts = _factored_alike(layouts, shape)
     if _disagree(layouts):
         layouts = _without_disagreement(layouts, by)
@@ -58,7 +59,7 @@ def _plainly(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout | None:
     """The result where operands differ in their windows alone, as the two sides of a residual block do."""
     first = layouts[0]
     carried = [source for axis in first.axes for atom in axis for source in atom.windows]
-    if len(carried) != len(set(carried)) or len(first.axes) != len(shape):
+    if len(carried) != len(set(carried)) or first.shape != tuple(shape):
         return None
     for layout in layouts[1:]:
         if layout.unbounded is not first.unbounded or layout.loose is not first.loose:
@@ -113,12 +114,14 @@ def _stripped(atom: Atom, sources: set[Source]) -> Atom:
     return Atom(atom.length, {s: w for s, w in atom.windows.items() if s not in sources})
 
 
-def _broadcast(layout: Layout, shape: Sequence[int]) -> Layout:
+def _broadcast(layout: Layout, shape: Sequence[int], by: str) -> Layout:
     """The layout with as many axes as `shape`; axes of length 1 that stretch become free, their windows loose.
 
     So do the windows of factors of length 1, which no index follows.
     """
     missing = len(shape) - len(layout.axes)
+    if missing < 0:
+        return scrambled([layout], shape, by)
     loose = layout.loose
     axes: list[Axis] = [free(n) for n in shape[:missing]]
     for axis, length in zip(layout.axes, shape[missing:], strict=True):

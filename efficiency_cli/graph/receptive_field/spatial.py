@@ -268,6 +268,8 @@ def pad(call: Call) -> Outputs:
     layout, x, shape = call.layout(), call.shape(), call.out_shape()
     if layout is None:
         return [None]
+    if len(shape) != len(x):
+        raise OddNodeError
     pads = call.maybe_ints("pads", 1) or call.maybe_ints("paddings", 1)
     named = call.values(3)
     axes = call.axes(named, len(x)) if named else range(len(x))
@@ -283,6 +285,8 @@ def crop_or_pad(call: Call) -> Outputs:
     layout, x, shape = call.layout(), call.shape(), call.out_shape()
     if layout is None:
         return [None]
+    if len(shape) != len(x):
+        raise OddNodeError
     starts = {k: (a - b) // 2 if a > b else -((b - a) // 2) for k, (a, b) in enumerate(zip(x, shape, strict=True))}
     return [_offset(layout, {k: s for k, s in starts.items() if x[k] != shape[k]}, shape)]
 

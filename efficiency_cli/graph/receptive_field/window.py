@@ -141,8 +141,9 @@ def _is_whole(step: Window) -> bool:
 def _monotone(window: Window) -> Window:
     """Lows and highs that never fall: the hull of a run of outputs is then that of its two ends.
 
-    Changes only patterns with outputs that read nothing, or those of a dilated transposed convolution;
-    for these, the hull may come out too wide, never too narrow.
+    Changes only patterns in which an output reads less than its neighbours on either side: those with holes (a
+    transposed convolution that is dilated, or strides further than its kernel) and cubic interpolation at whole
+    positions. What a dilated kernel reads of these may come out too wide, never too narrow.
     """
     later = min(window.lows) + window.advance
     lows = list(accumulate(reversed(window.lows), min, initial=later))[:0:-1]
