@@ -7,7 +7,7 @@ A constant is a parameter (Kind.WEIGHT) when some node that does run uses it as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Set
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,10 +32,7 @@ def classify(graph: Graph, *, static: bool = False) -> Graph:
 
     `static`: the file declares every size, so Shape and Size of any tensor are constants as well.
     """
-    marked = _with_constants(graph, set(), static)
-    used: dict[str, None] = {}
-    _parameters_used(marked, used)
-    return _with_weights(marked, frozenset(used))
+    return _with_weights(_with_constants(graph, set(), static), frozenset())
 
 
 def _with_constants(graph: Graph, outer: set[str], static: bool) -> Graph:
@@ -62,18 +59,20 @@ def _folds(node: Node, graph: Graph, constant: set[str], static: bool) -> bool:
     return bool(operands) and all(i in constant for i in operands)
 
 
-def _parameters_used(graph: Graph, used: dict[str, None]) -> None:
-    """Collect the constants that nodes which run use as parameters, back to the stored ones."""
+def _parameters_used(graph: Graph) -> set[str]:
+    """The constants of `graph` that nodes which run use as parameters, back to the stored ones."""
+    used: set[str] = set()
     for node in graph.nodes:
         if node.graphs:
             for body in node.graphs.values():
-                _parameters_used(body, used)
+                used |= _parameters_used(body) & body.captured
         elif not is_folded(node, graph):
-            used.update(dict.fromkeys(_parameter_operands(node, graph)))
+            used.update(_parameter_operands(node, graph))
     # a folded node passes the role on to its own operands
     for node in reversed(graph.nodes):
         if not node.graphs and is_folded(node, graph) and any(o in used for o in node.outputs):
-            used.update(dict.fromkeys(_parameter_operands(node, graph)))
+            used.update(_parameter_operands(node, graph))
+    return used
 
 
 def _parameter_operands(node: Node, graph: Graph) -> Iterator[str]:
@@ -85,7 +84,9 @@ def _parameter_operands(node: Node, graph: Graph) -> Iterator[str]:
             yield name
 
 
-def _with_weights(graph: Graph, used: frozenset[str]) -> Graph:
+def _with_weights(graph: Graph, outer: Set[str]) -> Graph:
+    """`outer`: the parameters of the graph around this one."""
+    used = _parameters_used(graph) | (outer & graph.captured)
     tensors = {
         n: replace(t, kind=Kind.WEIGHT) if n in used and t.kind is Kind.CONSTANT else t
         for n, t in graph.tensors.items()
@@ -110,13 +111,14 @@ class Stored(Struct, frozen=True):
 
 def stored_constants(graph: Graph) -> tuple[list[Stored], list[str]]:
     """Every constant that the network uses, once; and the names of those that nothing uses."""
-    found: dict[str, Stored] = {}
+    found: list[Stored] = []
     unused: list[str] = []
     _collect(graph, found, unused)
-    return list(found.values()), unused
+    return found, unused
 
 
-def _collect(graph: Graph, found: dict[str, Stored], unused: list[str]) -> None:
+def _collect(graph: Graph, found: list[Stored], unused: list[str]) -> dict[str, int]:
+    """Add what `graph` and its bodies store; the parameters in those weights it only captures."""
     counts: dict[str, int] = {}
     read: set[str] = set(graph.outputs)
     made: dict[str, Node] = {}
@@ -126,37 +128,36 @@ def _collect(graph: Graph, found: dict[str, Stored], unused: list[str]) -> None:
         for slot, name in enumerate(node.inputs):
             tensor = graph.tensors.get(name)
             if tensor is not None and tensor.kind is Kind.WEIGHT and tensor.shape is not None:
-                count = parameter_count(node.domain, node.op, slot, tensor.shape, node.attributes)
+                count = parameter_count(node.domain, node.op, slot, tensor.shape, node.attributes, tensor.dtype)
                 counts[name] = max(counts.get(name, 0), count)
         for body in node.graphs.values():
-            _collect(body, found, unused)
+            for name, count in _collect(body, found, unused).items():
+                counts[name] = max(counts.get(name, 0), count)
             read.update(body.captured)
     for name, tensor in graph.tensors.items():
         if not tensor.is_constant or name in graph.captured or not name:
             continue
         maker = made.get(name)
         generated = maker is not None and maker.op != "Constant"
-        if generated and (maker is None or _has_weight_operand(maker, graph) or tensor.kind is Kind.CONSTANT):
+        if maker and generated and (_has_weight_operand(maker, graph) or tensor.kind is Kind.CONSTANT):
             continue  # derived from a stored constant, which counts
-        if name not in read and name not in found:
+        if name not in read:
             unused.append(name)
             continue
         weight = tensor.kind is Kind.WEIGHT
         elements = counts.get(name, tensor.numel) if weight else tensor.numel
-        found[name] = Stored(
-            tensor=tensor,
-            parameters=elements if weight else 0,
-            auxiliary=0 if weight else elements,
-            bytes=0 if generated else tensor.bytes,
-            dtype=tensor.dtype,
-            generated=generated,
+        found.append(
+            Stored(
+                tensor=tensor,
+                parameters=elements if weight else 0,
+                auxiliary=0 if weight else elements,
+                bytes=0 if generated else tensor.bytes,
+                dtype=tensor.dtype,
+                generated=generated,
+            )
         )
+    return {name: count for name, count in counts.items() if name in graph.captured}
 
 
 def _has_weight_operand(node: Node, graph: Graph) -> bool:
     return any(i and graph.tensors[i].kind is Kind.WEIGHT for i in node.inputs)
-
-
-def producers(graph: Graph) -> Mapping[str, Node]:
-    """Which node makes each tensor."""
-    return {o: node for node in graph.nodes for o in node.outputs if o}
