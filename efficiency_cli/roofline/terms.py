@@ -1,0 +1,310 @@
+"""A kernel's counts, time and energy as terms: each an expression in named numbers, with where they are from.
+
+The values are those of the estimate, the expressions say the same arithmetic a second time: evaluating
+one in its operands gives its value. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from efficiency_cli import quantity
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Energy, MemoryLevel, Quantity, fallbacks
+from efficiency_cli.roofline.estimate import Estimate
+from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, outside_calibration
+from efficiency_cli.roofline.network import CountedNode, Kernel
+
+_SYMBOL = re.compile(r"[a-z_][a-z_0-9]*")
+# unit a profile counts in clock cycles -> the dimension it is read in
+_PER_CYCLE = {"OP/s": "rate_per_cycle", "B/s": "bandwidth_per_cycle", "s": "cycles"}
+
+
+class Operand(Struct, frozen=True):
+    """A number in an expression: in base units, and as its profile has it.
+
+    `said` is what it is; `key`, `text`, `kind`, `source`, `note` are the profile's line, '' for numbers
+    that are not from a profile.
+    """
+
+    symbol: str
+    value: float
+    unit: str
+    said: str = ""
+    key: str = ""
+    text: str = ""
+    kind: str = ""
+    source: str = ""
+    note: str = ""
+
+
+class Term(Struct, frozen=True):
+    """`name` = `expression` = `value`: `expression` is arithmetic in the operands' symbols (+ - * / max min)."""
+
+    name: str
+    unit: str
+    value: float
+    expression: str
+    operands: tuple[Operand, ...]
+
+    @property
+    def filled(self) -> str:
+        """The expression with the numbers put in: it can be pasted into a calculator."""
+        values = {o.symbol: written(o.value) for o in self.operands}
+        return _SYMBOL.sub(lambda m: values.get(m[0], m[0]), self.expression)
+
+    def as_operand(self, said: str = "") -> Operand:
+        return Operand(self.name, self.value, self.unit, said)
+
+
+def written(value: float) -> str:
+    """A number as programs and calculators read it: counts in full, others to seven digits."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.7g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+
+
+def work_terms(kernel: Kernel, nodes: Iterable[CountedNode]) -> tuple[Term, ...]:
+    """Operations and bytes of `kernel` as sums over its nodes and over the tensors crossing its border."""
+    ops = {n.node.name: n.work.ops for n in nodes}
+    sums = (
+        ("ops", "OP", "op", ops, kernel.ops),
+        ("weight_bytes", "B", "weight", kernel.weights, kernel.weight_bytes),
+        ("read_bytes", "B", "read", kernel.reads, kernel.read_bytes),
+        ("written_bytes", "B", "written", kernel.writes, kernel.written_bytes),
+    )
+    return tuple(_sum(kernel, *one) for one in sums)
+
+
+def _sum(kernel: Kernel, name: str, unit: str, letter: str, parts: Mapping[str, int], value: int) -> Term:
+    operands = [Operand(f"{letter}_{k}", size, unit, said) for k, (said, size) in enumerate(parts.items(), 1)]
+    expression = " + ".join(o.symbol for o in operands) or "0"
+    if kernel.repeat != 1 and operands:
+        expression = f"({expression}) * repeat" if len(operands) > 1 else f"{expression} * repeat"
+        operands.append(Operand("repeat", kernel.repeat, "", "runs of the body it is in"))
+    return Term(name, unit, value, expression, tuple(operands))
+
+
+def time_terms(estimate: Estimate, index: int, work: Iterable[Term]) -> tuple[Term, ...]:
+    """How the time and the energy of kernel `index` come out; () without a machine.
+
+    `work` are the kernel's `work_terms`.
+    """
+    if estimate.machine is None or estimate.latency is None:
+        return ()
+    builder = _Builder(estimate, estimate.machine, estimate.times[index], work)
+    builder.compute()
+    builder.memory()
+    builder.times()
+    builder.energy(estimate.energies[index])
+    builder.share(estimate.latency.expected_s)
+    return tuple(builder.terms)
+
+
+class _Builder:
+    """Collects the terms in order; `of` are the numbers that later ones may use."""
+
+    def __init__(self, estimate: Estimate, machine: Machine, time: KernelTime, work: Iterable[Term]) -> None:
+        self.machine = machine
+        self.time = time
+        self.timer = Timer(machine, estimate.totals.weight_bytes, estimate.dtype)
+        self.weight_total = estimate.totals.weight_bytes
+        self.network_dtype = estimate.dtype
+        self.terms: list[Term] = []
+        self.of: dict[str, Operand] = {t.name: t.as_operand("counted above") for t in work}
+
+    def add(self, name: str, unit: str, value: float, expression: str) -> None:
+        used = dict.fromkeys(_SYMBOL.findall(expression))
+        operands = tuple(self.of[s] for s in used if s in self.of)
+        self.terms.append(Term(name, unit, value, expression, operands))
+        self.of[name] = Operand(name, value, unit)
+
+    def number(self, symbol: str, unit: str, key: str, found: Quantity, said: str) -> None:
+        """A number of the profile; one counted in clock cycles is a term with the clock."""
+        clock, per_cycle = self.machine.profile.clock, _in_cycles(found, unit)
+        if clock is None or per_cycle is None:
+            self.of[symbol] = _from_profile(symbol, found.value, unit, key, found, said)
+            return
+        self.of["clock"] = _from_profile("clock", clock.value, "Hz", "clock", clock, "")
+        inner = f"{symbol}_cycles" if unit == "s" else f"{symbol}_per_cycle"
+        counted = "cycles" if unit == "s" else f"{unit.removesuffix('/s')}/cycle"
+        self.of[inner] = _from_profile(inner, per_cycle, counted, key, found, said)
+        self.add(symbol, unit, found.value, f"{inner} {'/' if unit == 's' else '*'} clock")
+
+    def optional(self, symbol: str, key: str, found: Quantity | None, said: str, otherwise: float) -> None:
+        """A plain number of the profile, or what holds where the profile has none."""
+        if found is None:
+            self.of[symbol] = Operand(symbol, otherwise, "", f"{said}: the profile has none, so {otherwise:g}")
+        else:
+            self.of[symbol] = _from_profile(symbol, found.value, "", key, found, said)
+
+    @property
+    def runtime_key(self) -> str:
+        return f"runtimes.{self.machine.runtime.id}"
+
+    def compute(self) -> None:
+        time, profile = self.time, self.machine.profile
+        kernel, peaks = time.kernel, profile.compute[time.peak_dtype]
+        unit = kernel.unit if peaks.of(kernel.unit) is not None else "matrix"
+        found = peaks.of(unit)
+        assert found is not None
+        said = f"{unit} operations in {time.peak_dtype}"
+        if time.peak_dtype != time.dtype:
+            said += f", as there is no peak for {time.dtype}"
+        self.number("peak", "OP/s", f"compute.{time.peak_dtype}.{unit}", found, said)
+        self._efficiency("efficiency", kernel.op_class.value)
+        self.add("compute_s", "s", time.compute_s, "ops / (peak * efficiency)")
+
+    def _efficiency(self, symbol: str, of: str) -> None:
+        found = self.machine.runtime.efficiency.get(of)
+        said = "of the bandwidths" if of == "memory" else f"of the peak, operators of class {of}"
+        self.optional(symbol, f"{self.runtime_key}.efficiency.{of}", found, said, 1)
+
+    def memory(self) -> None:
+        time, kernel = self.time, self.time.kernel
+        self._efficiency("memory_efficiency", "memory")
+        parts = []
+        if kernel.weight_bytes:
+            self._bandwidth("weight_bandwidth", time.weight_level, self._weight_reason())
+            self.add("weight_s", "s", time.weight_s, "weight_bytes / (weight_bandwidth * memory_efficiency)")
+            parts.append("weight_s")
+        if kernel.read_bytes + kernel.written_bytes:
+            self._bandwidth("activation_bandwidth", time.activation_level, self._activation_reason())
+            expression = "(read_bytes + written_bytes) / (activation_bandwidth * memory_efficiency)"
+            self.add("activation_s", "s", time.activation_s, expression)
+            parts.append("activation_s")
+        self.add("memory_s", "s", time.memory_s, " + ".join(parts) or "0")
+
+    def _bandwidth(self, symbol: str, name: str, reason: str) -> None:
+        level = self.machine.profile.memory_level(name)
+        assert level is not None
+        self.number(symbol, "B/s", f"memory.{name}.bandwidth", level.bandwidth, f"{name}: {reason}")
+
+    def _weight_reason(self) -> str:
+        return _holds(self.timer.weight_level, self.weight_total, "the network's weights")
+
+    def _activation_reason(self) -> str:
+        kernel = self.time.kernel
+        level = self.machine.profile.memory_level(self.time.activation_level)
+        assert level is not None
+        need = kernel.read_bytes + kernel.written_bytes
+        need += kernel.weight_bytes if "weights" in level.holds else 0
+        return _holds(level, need // max(kernel.repeat, 1), "what this kernel works on")
+
+    def times(self) -> None:
+        time, machine, runtime = self.time, self.machine, self.machine.runtime
+        self.of["repeat"] = Operand("repeat", time.kernel.repeat, "", "runs of this kernel")
+        found = runtime.dispatch.kernel
+        if found is not None:
+            self.number("dispatch", "s", f"{self.runtime_key}.dispatch.kernel", found, "to start a kernel")
+        self.add("overhead_s", "s", time.overhead_s, "dispatch * repeat" if found is not None else "0")
+        self._overlap(machine.overlap)
+        self.add(
+            "expected_s",
+            "s",
+            time.times.expected_s,
+            "max(compute_s, memory_s) + (1 - overlap) * min(compute_s, memory_s) + overhead_s",
+        )
+        self.add("bound_s", "s", time.times.bound_s, self._bound())
+        self._interval()
+        self.add("lower_s", "s", time.times.lower_s, "max(bound_s, expected_s * interval_lower)")
+        self.add("upper_s", "s", time.times.upper_s, "expected_s * interval_upper")
+
+    def _overlap(self, overlap: float) -> None:
+        found = self.machine.runtime.overlap
+        if found.value == overlap:
+            said = "of computing and moving data"
+            self.of["overlap"] = _from_profile("overlap", overlap, "", f"{self.runtime_key}.overlap", found, said)
+        else:
+            self.of["overlap"] = Operand("overlap", overlap, "", "of computing and moving data", source="--overlap")
+
+    def _bound(self) -> str:
+        parts = []
+        if "weight_s" in self.of:
+            parts.append("weight_bytes / weight_bandwidth")
+        if "activation_s" in self.of:
+            parts.append("(read_bytes + written_bytes) / activation_bandwidth")
+        return f"max(ops / peak, {' + '.join(parts) or '0'})"
+
+    def _interval(self) -> None:
+        runtime = self.machine.runtime
+        given = runtime.interval
+        wide = outside_calibration(self.machine, self.network_dtype)
+        for side, used in (("lower", self.timer.low), ("upper", self.timer.high)):
+            symbol = f"interval_{side}"
+            found = (given.lower if side == "lower" else given.upper) if given is not None else None
+            if found is not None and found.value == used:
+                said = "80 % of runs are within"
+                self.of[symbol] = _from_profile(symbol, used, "", f"{self.runtime_key}.interval.{side}", found, said)
+            elif wide:
+                said = f"calibrated in {runtime.dtype}, this network is {self.network_dtype}: the wide default"
+                self.of[symbol] = Operand(symbol, used, "", said)
+            else:
+                low, high = DEFAULT_INTERVAL
+                said = f"the profile has no interval: {low:g} to {high:g} without a calibration"
+                self.of[symbol] = Operand(symbol, used, "", said)
+
+    def energy(self, value: float | None) -> None:
+        energy = self.machine.profile.energy
+        if energy is None or value is None:
+            return
+        if energy.active_power is not None:
+            self.number("active_power", "W", "energy.active_power", energy.active_power, "while inferring")
+            self.add("energy_j", "J", value, "active_power * expected_s")
+        else:
+            self.add("energy_j", "J", value, " + ".join(self._acts(energy)))
+
+    def _acts(self, energy: Energy) -> Iterator[str]:
+        time = self.time
+        if energy.static_power is not None:
+            self.number("static_power", "W", "energy.static_power", energy.static_power, "whatever it does")
+            yield "static_power * expected_s"
+        dtype = next((t for t in fallbacks(time.dtype) if t in energy.per_op), "")
+        if dtype:
+            self.number("op_energy", "J/OP", f"energy.per_op.{dtype}", energy.per_op[dtype], f"in {dtype}")
+            yield "ops * op_energy"
+        moved = {
+            "weight_energy": (time.weight_level, "weight_bytes"),
+            "activation_energy": (time.activation_level, "(read_bytes + written_bytes)"),
+        }
+        for symbol, (level, what) in moved.items():
+            found = energy.per_byte.get(level)
+            if found is not None:
+                self.number(symbol, "J/B", f"energy.per_byte.{level}", found, f"from and to {level}")
+                yield f"{what} * {symbol}"
+
+    def share(self, latency_s: float) -> None:
+        """Of the network's expected time."""
+        if latency_s:
+            self.of["latency_s"] = Operand("latency_s", latency_s, "s", "expected, of the whole network")
+            self.add("share", "", self.time.times.expected_s / latency_s, "expected_s / latency_s")
+
+
+def _holds(level: MemoryLevel, need: int, what: str) -> str:
+    if level.size_bytes is None:
+        return f"takes all of {what}, {need:,} B"
+    verb = "holds" if need <= level.size_bytes else "the last there is, too small for"
+    return f"{verb} {what}, {need:,} B of {level.size_bytes:,.0f}"
+
+
+def _in_cycles(found: Quantity, unit: str) -> float | None:
+    """The number where `found` counts in clock cycles, else None."""
+    if unit not in _PER_CYCLE or not quantity.split(found.text)[1].endswith(("cycle", "cycles")):
+        return None
+    return quantity.parse(found.text, _PER_CYCLE[unit])
+
+
+def _from_profile(symbol: str, value: float, unit: str, key: str, found: Quantity, said: str) -> Operand:
+    return Operand(
+        symbol=symbol,
+        value=value,
+        unit=unit,
+        said=said,
+        key=key,
+        text=found.text,
+        kind=found.kind,
+        source=found.source,
+        note=found.note,
+    )
