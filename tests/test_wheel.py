@@ -49,7 +49,8 @@ def test_the_wheel_holds_package_profiles_and_licence(wheel: Path) -> None:
     shipped = {f"efficiency_cli/hardware_profiles/{p.name}" for p in (ROOT / "hardware_profiles").glob("*.yaml")}
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "efficiency_cli").rglob("*.py")}
     topics = {str(p.relative_to(ROOT)) for p in (ROOT / "efficiency_cli").rglob("*.md")}
-    assert shipped and topics
+    assert shipped
+    assert topics
     assert shipped | modules | topics | {"efficiency_cli/py.typed"} <= names
     assert any(n.endswith("licenses/LICENSE") for n in names)
     assert not any(n.startswith(("tests/", "samples/")) for n in names)

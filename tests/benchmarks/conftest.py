@@ -1,0 +1,63 @@
+"""Whole processes under measurement: wall time and peak memory of a command, the best of several runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+IMPORTS = [sys.executable, "-c", "import onnx, click, rich.console, yaml"]
+
+
+class Cost(NamedTuple):
+    """Seconds and peak kilobytes of one process."""
+
+    seconds: float
+    peak_kb: float
+
+
+def cost(command: Sequence[str], rounds: int = 7) -> Cost:
+    """The least time and the least peak memory of `rounds` fresh processes."""
+    # bytecode is compiled once, as any installed package's is
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPATH"] = str(ROOT)
+    runs = [_run(command, environment) for _ in range(rounds + 1)][1:]
+    return Cost(min(r.seconds for r in runs), min(r.peak_kb for r in runs))
+
+
+# started by a small process of its own: a child's peak memory includes that of what it was forked from
+_LAUNCHER = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+child.returncode = os.waitstatus_to_exitcode(status)
+print(time.perf_counter() - start, usage.ru_maxrss)
+sys.exit(child.returncode)
+"""
+
+
+def _run(command: Sequence[str], environment: dict[str, str]) -> Cost:
+    launched = [sys.executable, "-S", "-c", _LAUNCHER, *command]
+    result = subprocess.run(launched, env=environment, capture_output=True, text=True, check=True)
+    seconds, peak_kb = map(float, result.stdout.split())
+    return Cost(seconds, peak_kb)
+
+
+def effcli(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "efficiency_cli", *map(str, arguments)]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A place for large models; emptied at the end."""
+    path = tmp_path_factory.mktemp("models")
+    yield path
+    for file in path.glob("*.onnx"):
+        file.unlink()

@@ -1,0 +1,69 @@
+"""What a program waits for that reads once and estimates often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import efficiency_cli as eff
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "models"
+
+
+def all_machines(count: int = 20) -> list[Any]:
+    found = eff.profiles("*")
+    return (found * (count // len(found) + 1))[:count]
+
+
+def read_and_estimate(machines: list[Any]) -> None:
+    model = eff.read_model(str(ROOT / "samples" / "resnet50.onnx"))
+    for machine in machines:
+        eff.estimate(model, machine)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_machines(benchmark: Any, count: int) -> None:
+    """20 machines are to cost at most twice one: compare the two rows."""
+    benchmark.pedantic(read_and_estimate, args=(all_machines(count),), rounds=20, warmup_rounds=2)
+
+
+def test_twenty_machines_cost_at_most_two(benchmark: Any) -> None:
+    import time
+
+    def seconds(machines: list[Any]) -> float:
+        start = time.perf_counter()
+        read_and_estimate(machines)
+        return time.perf_counter() - start
+
+    one, twenty = all_machines(1), all_machines(20)
+    seconds(twenty)
+    best = [min(seconds(machines) for _ in range(15)) for machines in (one, twenty)]
+    benchmark.extra_info["twenty_to_one"] = best[1] / best[0]
+    benchmark.pedantic(lambda: None, rounds=1)
+    print(f"\n20 machines: {best[1] / best[0]:.2f} of one machine's time")
+    assert best[1] <= 2 * best[0]
+
+
+def test_one_estimate(benchmark: Any) -> None:
+    """One machine, the model counted already: divide by the kernels for the time a kernel."""
+    model, machine = eff.read_model(str(ROOT / "samples" / "resnet50.onnx")), eff.load_profile("rtx-4090")
+    result = benchmark(eff.estimate, model, machine)
+    benchmark.extra_info["kernels"] = len(result.kernels)
+
+
+def count_shared(name: str, dims: dict[str, int]) -> int:
+    return eff.estimate(eff.read_model(str(SHARED / name), dims=dims)).totals.macs
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="../shared is absent")
+@pytest.mark.parametrize(
+    ("name", "dims"),
+    [("bert_base.ts14dyn.onnx", {"batch": 1, "seq": 128}), ("swin_t.ts17.onnx", {})],
+    ids=["dynamic-bert", "swin-6261-nodes"],
+)
+def test_read_shapes_and_counts(benchmark: Any, name: str, dims: dict[str, int]) -> None:
+    macs = benchmark.pedantic(count_shared, args=(name, dims), rounds=5, warmup_rounds=1)
+    assert macs > 4e9
