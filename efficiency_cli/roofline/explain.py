@@ -261,7 +261,7 @@ class _Around:
             return Touched(slot, None)
         tensor, memory = self.graph.tensors[name], self.execution.resolve(name)
         if self.reason:
-            return Touched(slot, tensor, 0, memory, f"nothing of its own: {self.reason}")
+            return Touched(slot, tensor, 0, memory)
         if not size:
             why = "nothing moves: only its shape or its value matters" if not tensor.is_constant else "not read"
             return Touched(slot, tensor, 0, memory, why)
@@ -273,9 +273,7 @@ class _Around:
         yield amount(source, moved)
         if memory != name:
             through = self._through(name, memory)
-            yield (
-                f"of what stands for it in memory, through {through}" if through else "of what stands for it in memory"
-            )
+            yield f"through {through}" if through else "behind views or Q/DQ"
         prepared = self._prepared(memory)
         if prepared:
             yield prepared
