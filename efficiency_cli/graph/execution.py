@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from efficiency_cli.graph.constants import is_folded
 from efficiency_cli.graph.model import DType, Graph, Node, Tensor
+from efficiency_cli.graph.roles import MICROSOFT
 
 VIEW = "a view"
 VIEWS = frozenset("Reshape Squeeze Unsqueeze Flatten Identity Dropout".split())
@@ -71,7 +72,7 @@ class _Planner:
         self.maker = {o: k for k, node in enumerate(self.graph.nodes) for o in node.outputs if o}
         self.readers: dict[str, list[int]] = {}
         for k, node in enumerate(self.graph.nodes):
-            for name in set(node.inputs):
+            for name in {*node.inputs, *(c for body in node.graphs.values() for c in body.captured)}:
                 self.readers.setdefault(name, []).append(k)
 
     def plan(self) -> Execution:
@@ -81,7 +82,7 @@ class _Planner:
             elif node.domain == "" and node.op in VIEWS and node.inputs[:1] != ("",) and node.inputs:
                 self.absorbed[k] = VIEW
                 self.alias[node.outputs[0]] = node.inputs[0]
-            elif node.op == "BatchNormalization":
+            elif node.domain == "" and node.op == "BatchNormalization":
                 self._fold_batch_norm(k, node)
         if any(node.op == "DequantizeLinear" for node in self.graph.nodes):
             self._fuse_quantization()
@@ -103,7 +104,7 @@ class _Planner:
         if before is None or self.users[source] != 1 or len([o for o in node.outputs if o]) != 1:
             return
         producer = self.graph.nodes[before]
-        if producer.op not in _NORMALIZED or before in self.absorbed:
+        if producer.op not in _NORMALIZED or producer.domain not in ("", MICROSOFT) or before in self.absorbed:
             return
         constants = [*producer.inputs[1:2], *node.inputs[1:]]
         if all(self.graph.tensors[i].is_constant for i in constants if i):
@@ -128,7 +129,7 @@ class _Planner:
             elif node.op in _QUANTIZE and self._made_by_quantized(node.inputs[0]):
                 self.absorbed[k] = "quantisation inside the integer kernel before"
                 self._redirect(node.inputs[0], node.outputs[0])
-            elif node.op in _QUANTIZE and (start := self._requantized_view(node.inputs[0])) is not None:
+            elif node.op in _QUANTIZE and (start := self._requantized_view(node)) is not None:
                 self.absorbed[k] = "a view between dequantisation and quantisation"
                 self.alias[node.outputs[0]] = start
 
@@ -177,13 +178,21 @@ class _Planner:
             chain = self.graph.nodes[self.maker[chain]].inputs[0]
         return self._runner(source) in self.dtype and self.users[source] == 1
 
-    def _requantized_view(self, name: str) -> str | None:
-        """For DQ – view – Q: the integer tensor that both ends are the same bytes of."""
+    def _requantized_view(self, quantize: Node) -> str | None:
+        """For DQ – view – Q of one scale: the integer tensor that both ends are the same bytes of."""
+        name = quantize.inputs[0]
         source = self._through_views(name)
         k = self.maker.get(source)
         if source == name or k is None or self.graph.nodes[k].op not in _DEQUANTIZE:
             return None
-        return self.graph.nodes[k].inputs[0]
+        before = self.graph.nodes[k]
+        return None if self._rescaled(before, quantize) else before.inputs[0]
+
+    def _rescaled(self, dequantize: Node, quantize: Node) -> bool:
+        """Whether scale or zero point are known to change; those that are not in the file are taken for equal."""
+        pairs = zip(dequantize.inputs[1:3], quantize.inputs[1:3], strict=False)
+        values = [(self.graph.tensors[a].value, self.graph.tensors[b].value) for a, b in pairs if a and b]
+        return any(a is not None and b is not None and a != b for a, b in values)
 
     def _runner(self, name: str) -> int | None:
         """The node that makes `name`, looking through BatchNormalization that folded away."""
@@ -194,7 +203,7 @@ class _Planner:
 
     def _quantized_type(self, node: Node) -> DType | None:
         """The integer type the node runs in, or None when it stays in floating point."""
-        if node.domain not in ("", "com.microsoft") or node.graphs:
+        if node.domain not in ("", MICROSOFT) or node.graphs:
             return None
         mac = node.op in _MAC_OPS
         if not mac and node.op not in _OTHER_QUANTIZED:
