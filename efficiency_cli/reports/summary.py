@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # outputs, data types and operators named in one line; the rest is a number
 _MOST_NAMED = 3
+# following receptive fields through so many nodes would be most of the time a table takes
+LONG_GRAPH = 5_000
 _HOW_TO_GET_A_LATENCY = ("for one: effcli analyze MODEL --hw cortex-m7", "machines: effcli hw list")
 _GROUP_NOUN = {"kernel": "kernels", "node": "nodes", "op": "operators", "block": "blocks"}
 
@@ -80,7 +82,7 @@ def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
         lines.append(Line("Energy", _energy(estimate), extra=True))
     lines.append(_model(estimate))
     lines.append(_activations(estimate))
-    fields = _receptive(estimate)
+    fields = _receptive(estimate, verbose)
     if fields:
         lines.append(Line("Receptive", fields, extra=True))
     if verbose:
@@ -242,8 +244,10 @@ def _activations(estimate: Estimate) -> Line:
     return Line("Activations", parts, extra=True)
 
 
-def _receptive(estimate: Estimate) -> tuple[Part, ...]:
+def _receptive(estimate: Estimate, verbose: int) -> tuple[Part, ...]:
     """What one position of the outputs sees of the input; below what reads all of it, too."""
+    if len(estimate.network.nodes) > LONG_GRAPH and not verbose:
+        return (Part("shown with -v: it takes a second in a graph this long"),)
     outputs = [o for o in estimate.model.graph.outputs if o in estimate.receptive_fields]
     parts = []
     for name in outputs[:_MOST_NAMED]:
