@@ -79,4 +79,6 @@ def reorder_output(call: Call) -> Outputs:
 
 def _with_channels(layout: Layout, axis: int, shape: Sequence[int]) -> Layout:
     """Blocks are filled up with channels of zeros, or cut off again."""
+    if len(shape) != len(layout.axes):
+        raise OddNodeError
     return layout if layout.shape[axis] == shape[axis] else sampled(layout, {axis: (0, 1)}, shape)

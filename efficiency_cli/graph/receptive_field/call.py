@@ -6,6 +6,7 @@ A rule maps the layouts of a node's operands to those of its outputs. It registe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -67,7 +68,7 @@ class Call(Struct):
     def values(self, slot: int) -> tuple[int, ...] | None:
         """The elements of a constant operand of whole numbers."""
         tensor = self.tensor(slot)
-        if tensor is None or tensor.value is None:
+        if tensor is None or tensor.value is None or not all(math.isfinite(v) for v in tensor.value):
             return None
         return tuple(int(v) for v in tensor.value)
 

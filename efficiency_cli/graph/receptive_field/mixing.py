@@ -38,6 +38,8 @@ def _side(call: Call, slot: int, shape: Sequence[int], *, is_left: bool, swap: b
     if layout is None:
         return None
     rank = len(layout.axes)
+    if not rank:
+        raise OddNodeError
     if swap and rank > 1:
         layout = permuted(layout, (*range(rank - 2), rank - 1, rank - 2))
     rest = reduced(layout, [rank - 1 if is_left or rank == 1 else rank - 2], call.node.name, whole=False)

@@ -57,6 +57,8 @@ def _scales(call: Call, x: Sequence[int], shape: Sequence[int]) -> list[Fraction
 def _given_scales(call: Call) -> tuple[float, ...] | None:
     given = call.node.attributes.get("scales")
     if isinstance(given, tuple):
+        if any(isinstance(v, str) for v in given):
+            raise OddNodeError
         return tuple(float(v) for v in given)
     return call.floats(1 if call.node.op == "Upsample" or len(call.node.inputs) == 2 else 2)
 

@@ -206,7 +206,7 @@ def convolution_transposed(call: Call) -> Outputs:
 def convolution_causal(call: Call) -> Outputs:
     """Depthwise over (batch, channels, length): output j reads j − k + 1 … j. The carried state is not followed."""
     layout, weight = call.layout(), call.shape(1)
-    if layout is None:
+    if layout is None or len(layout.axes) != 3 or not weight or not weight[-1]:
         return [None]
     return [slid(call, layout, [(2, sliding(weight[-1], 1, 1, weight[-1] - 1))], call.out_shape())]
 

@@ -155,13 +155,7 @@ def _bodies(
         return _branches(node, tensors, known, touched, depth)
     names = [*node.inputs, *(name for body in node.graphs.values() for name in sorted(body.captured))]
     layouts = [known[name] for name in names if name in known]
-    if not layouts:
-        return ()
-    return _outputs(Call(node, tensors, layouts, touched)) if node.op != "If" else _anything(node, tensors, layouts)
-
-
-def _anything(node: Node, tensors: Mapping[str, Tensor], layouts: Sequence[Layout]) -> Outputs:
-    return Call(node, tensors, layouts, set()).mixed()
+    return Call(node, tensors, layouts, touched).mixed() if layouts else ()
 
 
 def _branches(
@@ -169,7 +163,7 @@ def _branches(
 ) -> Outputs:
     results = []
     for body in node.graphs.values():
-        inner = {name: known[name] for name in body.captured if name in known}
+        inner = {n: known[n] for n in body.captured if n in known and _fits(body.tensors.get(n), known[n])}
         _follow(body, inner, touched, depth + 1)
         results.append([inner.get(name) for name in body.outputs])
     return [_either(node, tensors, name, [r[k] for r in results if k < len(r)]) for k, name in enumerate(node.outputs)]

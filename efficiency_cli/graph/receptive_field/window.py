@@ -121,6 +121,7 @@ def compose(field: Window, step: Window) -> Window:
     return _composed(field, step, period, field.advance * (advance * repeat // field.period))
 
 
+@lru_cache(maxsize=1024)  # pictures are upsampled alike along both axes
 def _composed(field: Window, step: Window, period: int, advance: float) -> Window:
     """`period` outputs of `step` after `field`, which repeats; step's positions are whole numbers."""
     runs = _monotone(field)
@@ -180,6 +181,11 @@ def hull(a: Window, b: Window) -> Window:
         return a if a.size >= b.size else b
     if a.period == b.period == 1:
         return Window(1, a.advance, (min(a.lows[0], b.lows[0]),), (max(a.highs[0], b.highs[0]),), a.pitch)
+    return _hull_of_patterns(a, b)
+
+
+@lru_cache(maxsize=1024)
+def _hull_of_patterns(a: Window, b: Window) -> Window:
     period = math.lcm(a.period, b.period)
     if period > MAX_PERIOD:
         return hull(a.straight(), b.straight())
