@@ -77,7 +77,7 @@ class _Grouper:
             home = None if node.graphs else self._home(k, node)
             if home is None:
                 home = len(self.groups)
-                self.groups.append(_Group(k, node.op))
+                self.groups.append(_Group(k, node.op if node.domain in _MICROSOFT else ""))
             else:
                 group = self.groups[home]
                 group.nodes.append(k)
@@ -108,9 +108,13 @@ class _Grouper:
         home = self._latest_maker(node)
         if home is None or self.groups[home].anchor not in _POINTWISE:
             return None
+        return self._continued(home, node, {k})
+
+    def _continued(self, home: int, node: Node, allowed: set[int]) -> int | None:
+        """`home`, when only it and `allowed` read what it hands to `node` and the result is no larger."""
         source = next(i for i in node.inputs if i and self._maker(i) == home)
         same = self.graph.tensors[source].shape == self.graph.tensors[node.outputs[0]].shape
-        return home if same and self._only_reader(source, {k} | self._members(home)) else None
+        return home if same and self._only_reader(source, allowed | self._members(home)) else None
 
     def _epilogue(self, k: int, node: Node) -> int | None:
         allowed = {k}
@@ -132,8 +136,7 @@ class _Grouper:
         home = self._latest_maker(node)
         if home is None or not self._accepts(home, node):
             return None
-        source = next(i for i in node.inputs if i and self._maker(i) == home)
-        return home if self._only_reader(source, allowed | self._members(home)) else None
+        return self._continued(home, node, allowed)
 
     def _accepts(self, home: int, node: Node) -> bool:
         group = self.groups[home]
