@@ -7,7 +7,7 @@ runtime then launches together is the business of `fusion.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -40,12 +40,16 @@ class Execution(Struct, frozen=True):
     `alias`     tensor -> the tensor that really crosses memory in its place (never an alias itself)
     `beside`    tensor -> scales and zero points read along with it
     `dtype`     node index -> the type it computes in, where that differs from its operands'
+    `readers`   tensor (no alias) -> the nodes that read it and run, each once
+    `leaving`   tensors (no aliases) that the graph's outputs are
     """
 
     absorbed: Mapping[int, str]
     alias: Mapping[str, str]
     beside: Mapping[str, tuple[str, ...]]
     dtype: Mapping[int, DType]
+    readers: Mapping[str, Sequence[int]]
+    leaving: frozenset[str]
 
     def resolve(self, name: str) -> str:
         """The tensor that stands in memory for `name`: through views, fused Q/DQ and folded BatchNormalization."""
@@ -86,7 +90,19 @@ class _Planner:
                 self._fold_batch_norm(k, node)
         if any(node.op == "DequantizeLinear" for node in self.graph.nodes):
             self._fuse_quantization()
-        return Execution(self.absorbed, _followed(self.alias), self.beside, self.dtype)
+        alias = _followed(self.alias)
+        leaving = frozenset(alias.get(o, o) for o in self.graph.outputs)
+        return Execution(self.absorbed, alias, self.beside, self.dtype, self._readers_of(alias), leaving)
+
+    def _readers_of(self, alias: Mapping[str, str]) -> dict[str, list[int]]:
+        readers: dict[str, list[int]] = {}
+        for k, node in enumerate(self.graph.nodes):
+            if k in self.absorbed:
+                continue
+            captured = [c for body in node.graphs.values() for c in body.captured] if node.graphs else ()
+            for name in {alias.get(n, n) for n in (*node.inputs, *captured) if n}:
+                readers.setdefault(name, []).append(k)
+        return readers
 
     def _fold_constant(self, k: int, node: Node) -> None:
         self.absorbed[k] = "constant"

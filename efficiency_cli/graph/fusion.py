@@ -6,7 +6,7 @@ around an operator are no choice of the runtime here but part of the counting (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from efficiency_cli.graph.execution import Execution
 from efficiency_cli.graph.model import Graph, Node
@@ -56,19 +56,6 @@ class _Grouper:
         self.patterns = patterns
         self.groups: list[_Group] = []
         self.owner: dict[str, int] = {}  # tensor -> group that makes it
-        resolve = self.execution.resolve
-        self.readers: dict[str, set[int]] = {}
-        for k, node in enumerate(self.graph.nodes):
-            if k in self.execution.absorbed:
-                continue
-            for name in self._operands(node):
-                self.readers.setdefault(resolve(name), set()).add(k)
-        self.leaving = {resolve(o) for o in self.graph.outputs}
-
-    def _operands(self, node: Node) -> Iterator[str]:
-        yield from (i for i in node.inputs if i)
-        for body in node.graphs.values():
-            yield from body.captured
 
     def run(self) -> list[tuple[int, ...]]:
         for k, node in enumerate(self.graph.nodes):
@@ -149,7 +136,7 @@ class _Grouper:
         """For gate(x) whose only use is x · gate(x): that Mul."""
         if node.op not in _GATES or not node.outputs:
             return None
-        readers = self.readers.get(self.execution.resolve(node.outputs[0]), set())
+        readers = self.execution.readers.get(self.execution.resolve(node.outputs[0]), ())
         if len(readers) != 1:
             return None
         (k,) = readers
@@ -179,4 +166,4 @@ class _Grouper:
 
     def _only_reader(self, name: str, nodes: set[int]) -> bool:
         source = self.execution.resolve(name)
-        return source not in self.leaving and self.readers.get(source, set()) <= nodes
+        return source not in self.execution.leaving and nodes.issuperset(self.execution.readers.get(source, ()))

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from efficiency_cli.costs.control_flow import Choices
 from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
 from efficiency_cli.graph.model import Model
-from efficiency_cli.graph.receptive_field import Field, output_fields, receptive_fields
+from efficiency_cli.graph.receptive_field import Field, receptive_fields
 from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.roofline.energy import kernel_energy
 from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times, outside_calibration
@@ -105,7 +105,8 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
     @cached_property
     def output_fields(self) -> Mapping[str, Field]:
         """By graph output."""
-        return output_fields(self.model.graph)
+        fields = self.receptive_fields
+        return {n: fields[n] for n in self.model.graph.outputs if n in fields}
 
     def to_dict(self) -> Report:
         """The JSON report as plain data (`effcli schema report`)."""

@@ -105,8 +105,6 @@ class _Scope(Struct, frozen=True):
     repeat: int
     keys: Mapping[str, str]  # captured tensor -> its key in the whole model
     inner: Mapping[int, tuple[_Scope, ...]]
-    readers: Mapping[str, list[int]]  # tensor -> the nodes that read it and run
-    leaving: frozenset[str]  # tensors that the graph's outputs are
 
 
 class Network:
@@ -136,9 +134,7 @@ class Network:
                 )
         works = tuple(self._work(node, graph) for node in graph.nodes)
         captured = {n: keys[n] for n in graph.captured if n in keys}
-        leaving = frozenset(resolve(o) for o in graph.outputs)
-        readers = _readers(graph, execution)
-        return _Scope(graph, execution, works, path, repeat, captured, inner, readers, leaving)
+        return _Scope(graph, execution, works, path, repeat, captured, inner)
 
     def _work(self, node: Node, graph: Graph) -> Work:
         work = work_of(node, graph)
@@ -199,16 +195,6 @@ class Network:
     def unused_constants(self) -> list[str]:
         """Initializers that no node reads."""
         return self._stored[1]
-
-
-def _readers(graph: Graph, execution: Execution) -> dict[str, list[int]]:
-    readers: dict[str, list[int]] = {}
-    for k, node in enumerate(graph.nodes):
-        if k not in execution.absorbed:
-            for name in (*node.inputs, *(c for body in node.graphs.values() for c in body.captured)):
-                if name:
-                    readers.setdefault(execution.resolve(name), []).append(k)
-    return readers
 
 
 def _each_node(scope: _Scope, found: list[CountedNode]) -> None:
@@ -304,7 +290,8 @@ def _written(scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group:
 
 
 def _read_elsewhere(scope: _Scope, group: tuple[int, ...], name: str) -> bool:
-    return name in scope.leaving or any(k not in group for k in scope.readers.get(name, ()))
+    execution = scope.execution
+    return name in execution.leaving or any(k not in group for k in execution.readers.get(name, ()))
 
 
 def _activations(scope: _Scope) -> tuple[int, int]:
