@@ -12,18 +12,19 @@ import re
 import shlex
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from efficiency_cli.quantity import format_count, format_energy, format_percent, format_time
 from efficiency_cli.reports.escape import escaped, markdown_code, shown, signs
-from efficiency_cli.roofline.report_data import report_of
+from efficiency_cli.reports.explain_data import data_of
 from efficiency_cli.roofline.terms import Operand, Term, written
 
 if TYPE_CHECKING:
     from efficiency_cli.graph.model import Tensor
     from efficiency_cli.graph.receptive_field import Field
     from efficiency_cli.reports.view import View
-    from efficiency_cli.roofline.explain import Explanation, KernelPart, Touched
+    from efficiency_cli.roofline.around import Touched
+    from efficiency_cli.roofline.explain import Explanation, KernelPart
 
 # prose is wrapped to this, names never are
 WIDTH = 80
@@ -43,6 +44,13 @@ def text_of(format: str, explanations: Sequence[Explanation], view: View) -> str
     if format == "markdown":
         return "\n".join(_markdown(e) for e in explanations)
     return "\n".join(_table(e, view.unicode) for e in explanations)
+
+
+def _json(explanations: Sequence[Explanation]) -> str:
+    parts = [data_of(e) for e in explanations]
+    head = {k: parts[0][k] for k in ("schema_version", "tool", "command")}
+    data = parts[0] if len(parts) == 1 else {**head, "results": parts}
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
 
 def _table(explanation: Explanation, unicode: bool) -> str:
@@ -128,8 +136,8 @@ def _work(explanation: Explanation) -> Iterator[str]:
     if counted.absorbed:
         yield from _wrapped(f"nothing of its own: {shown(counted.absorbed)}")
         yield f"on its own it would be {dense.macs:,} MACs, {dense.ops:,} OPs"
-    if dense.formula:
-        yield from _wrapped(f"formula     {shown(dense.formula)}")
+    if explanation.formula:
+        yield from _wrapped(f"formula     {shown(explanation.formula)}")
     yield f"MACs        {counted.macs:,}{_of_repeats(work.macs, counted.repeat)}"
     if dense.valid_macs is not None:
         what = "counted dense" if work.macs == dense.macs else "and so counted"
@@ -137,6 +145,8 @@ def _work(explanation: Explanation) -> Iterator[str]:
     yield f"OPs         {counted.ops:,}"
     for term in explanation.terms if not counted.absorbed else ():
         yield from _term(term)
+    for operand in _counts(explanation):
+        yield from _wrapped(f"    {operand.symbol}: {operand.said}", "        ")
     yield f"parameters  {explanation.parameters:,}"
     yield f"computes in {counted.compute_dtype}, class {work.op_class.value}"
     if work.note:
@@ -148,6 +158,12 @@ def _work(explanation: Explanation) -> Iterator[str]:
     for paragraph in others:
         yield from _wrapped(f"            {escaped(paragraph)}")
     yield f"rule        {explanation.rule}"
+
+
+def _counts(explanation: Explanation) -> Iterator[Operand]:
+    """What the node's own terms start from, each once."""
+    found = {o.symbol: o for t in explanation.terms for o in t.operands if o.value}
+    yield from found.values()
 
 
 def _of_repeats(once: int, repeat: int) -> str:
@@ -262,10 +278,14 @@ def _number(operand: Operand, width: int) -> Iterator[str]:
 
 def _term(term: Term) -> Iterator[str]:
     """name = expression / = numbers / = result."""
+    result = f"= {written(term.value)}{f' {term.unit}' if term.unit else ''}{_rounded(term)}"
+    if not term.operands:
+        yield f"{term.name} {result}"
+        return
     yield from _wrapped(f"{term.name} = {term.expression}", "    ")
     if term.filled != written(term.value):
         yield from _wrapped(f"  = {term.filled}", "    ")
-    yield f"  = {written(term.value)}{f' {term.unit}' if term.unit else ''}{_rounded(term)}"
+    yield f"  {result}"
 
 
 _READ: dict[str, Callable[[float], str]] = {"s": format_time, "J": format_energy, "": format_percent}
@@ -321,100 +341,3 @@ def _wrapped(line: str, indent: str = "            ") -> Iterable[str]:
         break_on_hyphens=False,
         drop_whitespace=True,
     )
-
-
-# --- JSON --------------------------------------------------------------------------------------
-
-
-def _json(explanations: Sequence[Explanation]) -> str:
-    parts = [data_of(e) for e in explanations]
-    head = {k: parts[0][k] for k in ("schema_version", "tool", "command")}
-    data = parts[0] if len(parts) == 1 else {**head, "results": parts}
-    return json.dumps(data, indent=2, allow_nan=False) + "\n"
-
-
-def data_of(explanation: Explanation) -> dict[str, Any]:
-    """Plain data: the node and the kernel as in a report, with more; the terms of both."""
-    report = report_of(explanation.estimate, "explain")
-    kernel, dense = explanation.kernel, explanation.dense
-    node = {
-        **report["nodes"][explanation.index],
-        "formula": dense.formula or None,
-        "dense_macs": dense.macs,
-        "valid_macs": dense.valid_macs if dense.valid_macs is not None else dense.macs,
-        "op_class": explanation.counted.work.op_class.value,
-        "compute_dtype": explanation.counted.compute_dtype,
-        "modelled": explanation.counted.work.modelled,
-        "rule": explanation.rule,
-        "convention": list(explanation.convention),
-        "touched": {
-            "inputs": [_touched(t) for t in explanation.inputs],
-            "outputs": [_touched(t) for t in explanation.outputs],
-        },
-        "made_by": list(explanation.made_by),
-        "used_by": list(explanation.used_by),
-        "bodies": [
-            {"path": b.path, "repeat": b.repeat, "nodes": b.nodes, "macs": b.macs, "ops": b.ops}
-            for b in explanation.bodies
-        ],
-    }
-    return {
-        "schema_version": report["schema_version"],
-        "tool": report["tool"],
-        "command": report["command"],
-        "model": report["model"],
-        "hardware": report["hardware"],
-        "node": node,
-        "kernel": {**report["kernels"][kernel.kernel.index], **_kernel_data(kernel)} if kernel else None,
-        "terms": [_term_data(t, explanation) for t in (*explanation.terms, *(kernel.terms if kernel else ()))],
-    }
-
-
-def _touched(one: Touched) -> dict[str, Any] | None:
-    if one.tensor is None:
-        return None
-    return {
-        "name": one.tensor.name,
-        "stored_bytes": one.tensor.bytes,
-        "bytes": one.bytes,
-        "memory": one.memory,
-        "why": one.why,
-        "inside_kernel": one.inside,
-    }
-
-
-def _kernel_data(part: KernelPart) -> dict[str, Any]:
-    return {
-        "crossings": [
-            {"symbol": c.symbol, "name": c.tensor.name, "bytes": c.bytes, "why": c.why} for c in part.crossings
-        ],
-        "internal": [t.name for t in part.internal],
-        "absorbed": [{"name": a.name, "op": a.op, "why": a.why} for a in part.absorbed],
-    }
-
-
-def _term_data(term: Term, explanation: Explanation) -> dict[str, Any]:
-    machine = explanation.estimate.machine
-    sources = machine.profile.sources if machine is not None else {}
-    operands = [
-        {
-            "symbol": o.symbol,
-            "value": o.value,
-            "unit": o.unit,
-            "said": o.said,
-            "key": o.key or None,
-            "text": o.text or None,
-            "kind": o.kind or None,
-            "source": sources.get(o.source, o.source) or None,
-            "note": o.note or None,
-        }
-        for o in term.operands
-    ]
-    return {
-        "name": term.name,
-        "unit": term.unit,
-        "value": term.value,
-        "expression": term.expression,
-        "numbers": term.filled,
-        "operands": operands,
-    }
