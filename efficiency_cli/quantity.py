@@ -186,6 +186,11 @@ def format_count(value: float, unit: str = "") -> str:
     return _scaled(value, _UP, unit) if value else f"0 {unit}".rstrip()
 
 
+def rate_unit(dtype: str) -> str:
+    """The unit a peak of this data type is given in: operations are FLOP where they are floating-point."""
+    return "FLOP/s" if "float" in dtype else "OP/s"
+
+
 def format_bytes(value: float) -> str:
     """Bytes moved or stored, SI ("310 kB")."""
     return format_count(value, "B")

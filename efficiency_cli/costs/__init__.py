@@ -183,6 +183,8 @@ def _static(tensor: Tensor) -> Shape:
     return tensor.shape
 
 
+_CHECK = "check the sizes given with --dim, --shape or --batch, or the model: python -m onnx.checker MODEL"
+
 Rule = Callable[[Op], Work]
 _RULES: dict[tuple[str, str], Rule] = {}
 
@@ -223,7 +225,7 @@ def work_of(node: Node, graph: Graph) -> Work:
     except UnknownShapeError as error:
         return op.work(op_class=OpClass.MOVEMENT, note=error.what)
     except CostError as error:
-        raise CostError(f"node '{node.name}' ({node.key}): {error.what}", hint=error.hint) from error
+        raise CostError(f"node '{node.name}' ({node.key}): {error.what}", hint=error.hint or _CHECK) from error
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise CostError(
             f"node '{node.name}' ({node.key}): cannot be counted: {error}",

@@ -3,7 +3,8 @@
 batch · query heads · queries · keys · (head size + value head size) MACs; keys are past and new ones. A
 score costs 1 for the scale, 5 for softmax, 1 a mask or bias, 3 for a soft cap (divide, tanh, multiply).
 Causal and windowed attention count dense; `valid_macs` leaves out what a causal mask hides. The KV
-cache is the node's own operands: read in full and written anew; where past and present are one buffer only its new positions are written.
+cache is the node's own operands: read in full and written anew; where past and present are one buffer
+only its new positions are written.
 """
 
 from __future__ import annotations

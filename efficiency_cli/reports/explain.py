@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from efficiency_cli.quantity import format_count, format_energy, format_percent, format_time
 from efficiency_cli.reports.escape import escaped, markdown_code, shown, signs
 from efficiency_cli.reports.explain_data import data_of
+from efficiency_cli.roofline.latency import outside_calibration
 from efficiency_cli.roofline.terms import Operand, Term, written
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from efficiency_cli.reports.view import View
     from efficiency_cli.roofline.around import Touched
     from efficiency_cli.roofline.explain import Explanation, KernelPart
+    from efficiency_cli.roofline.latency import Machine
 
 # prose is wrapped to this, names never are
 WIDTH = 80
@@ -309,16 +311,24 @@ def _result(explanation: Explanation, part: KernelPart) -> Iterator[str]:
     yield f"bound {format_time(times.bound_s)}   expected {format_time(times.expected_s)}"
     yield f"80 % of runs: {format_time(times.lower_s)} to {format_time(times.upper_s)}"
     yield f"limited by {time.bound_by}{_margin(time.bound_by, time.compute_s, time.memory_s, time.overhead_s)}"
-    grade = f"grade {estimate.machine.runtime.grade}"
-    fit = estimate.machine.runtime.calibration
-    if fit is None:
-        yield grade
-    else:
-        error = format_percent(fit.held_out_error)
-        yield f"{grade}: {fit.measurements:g} measurements of {fit.models:g} networks, held-out error {error}"
-        yield from _wrapped(f"    {escaped(fit.source)}", "    ")
+    yield from _trust(estimate.machine, estimate.dtype)
     if part.energy_j is not None:
         yield f"energy {format_energy(part.energy_j)}"
+
+
+def _trust(machine: Machine, dtype: str) -> Iterator[str]:
+    """The runtime's grade and what it rests on; that of another data type says nothing of this network."""
+    runtime = machine.runtime
+    fit = runtime.calibration
+    if outside_calibration(machine, dtype):
+        yield f"grade {runtime.grade} in {runtime.dtype}, not in {dtype}"
+    elif fit is None:
+        yield f"grade {runtime.grade}"
+    else:
+        error = format_percent(fit.held_out_error)
+        counts = f"{fit.measurements:g} measurements of {fit.models:g} networks"
+        yield f"grade {runtime.grade}: {counts}, held-out error {error}"
+        yield from _wrapped(f"    {escaped(fit.source)}", "    ")
 
 
 def _margin(winner: str, compute_s: float, memory_s: float, overhead_s: float) -> str:

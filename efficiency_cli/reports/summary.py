@@ -17,6 +17,7 @@ from efficiency_cli.quantity import (
     format_energy,
     format_percent,
     format_time,
+    rate_unit,
 )
 from efficiency_cli.reports.escape import shown
 from efficiency_cli.reports.rows import Row
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 3
 # following receptive fields through so many nodes would be most of the time a table takes
 LONG_GRAPH = 5_000
-_HOW_TO_GET_A_LATENCY = ("for one: effcli analyze MODEL --hw cortex-m7", "machines: effcli hw list")
+_HOW_TO_GET_A_LATENCY = ("name a machine: effcli analyze MODEL --hw cortex-m7", "see: effcli hw list")
 _GROUP_NOUN = {"kernel": "kernels", "node": "nodes", "op": "operators", "block": "blocks"}
 
 
@@ -291,7 +292,7 @@ def _details(estimate: Estimate) -> list[Line]:
         return lines
     peak, used = machine.profile.peak(estimate.dtype)
     levels = [Part(f"{m.name} {format_count(m.bytes_per_s, 'B/s')}") for m in machine.profile.memory]
-    lines.append(Line("Machine", (Part(f"{used} peak {format_count(peak, 'OP/s')}"), *levels)))
+    lines.append(Line("Machine", (Part(f"{used} peak {format_count(peak, rate_unit(used))}"), *levels)))
     runtime = machine.runtime
     costs = (
         Part(f"{runtime.id}"),

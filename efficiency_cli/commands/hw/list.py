@@ -111,7 +111,7 @@ def _listing(found: Sequence[Profile]) -> Listing:
             [
                 profile.id,
                 profile.name,
-                f"{quantity.format_count(peak, 'OP/s')} {dtype}",
+                f"{quantity.format_count(peak, quantity.rate_unit(dtype))} {dtype}",
                 quantity.format_count(outer.bytes_per_s, "B/s"),
                 " + ".join(quantity.format_capacity(s) for s in sizes),
                 runtime.id,
