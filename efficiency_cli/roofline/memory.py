@@ -43,7 +43,8 @@ def live_set(network: Network, kernels: Sequence[Kernel]) -> LiveSet:
             first.setdefault(key, k)
             last.setdefault(key, k)
         for key in kernel.reads:
-            first.setdefault(key, 0)
+            # made by no kernel: an input (see below), or what a body is handed when it starts
+            first.setdefault(key, k)
             last[key] = k
     end = len(kernels) - 1
     graph = network.model.graph
