@@ -56,9 +56,9 @@ class _Heads(Struct, frozen=True):
         return self.scores * (self.size + self.value_size)
 
     @property
-    def formula(self) -> str:
+    def products(self) -> str:
         scores = f"{self.batch}·{self.heads}·{self.queries}·{self.keys} scores"
-        return f"{scores} × ({self.size} + {self.value_size}) = {self.macs:,} MACs"
+        return f"{scores} × ({self.size} + {self.value_size})"
 
 
 class _Cache(Struct, frozen=True):
@@ -133,7 +133,7 @@ def _attend(
         dtype=dtype,
         touched={**reads, **(tables or {})},
         written=writes,
-        formula=formula + heads.formula,
+        formula=f"{formula}{heads.products} = {macs + heads.macs:,} MACs",
         note=note,
         valid_macs=macs + heads.causal_scores * (heads.size + heads.value_size) if causal else None,
     )

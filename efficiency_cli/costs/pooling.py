@@ -21,11 +21,13 @@ def _window(op: Op, tap: int = 1, output: int = 0, dtype: DType | None = None) -
     outputs = op.elements()
     each = tap * math.prod(kernel) + output
     area = "·".join(map(str, kernel))
+    taps = f"{tap} · {area} taps" if tap != 1 else f"{area} taps"
+    window = f"({taps} + {output})" if output else taps
     return op.work(
         other=each * outputs,
         op_class=OpClass.POOLING,
         dtype=dtype,
-        formula=f"{outputs:,} outputs × {area} taps = {each * outputs:,} operations",
+        formula=f"{outputs:,} outputs × {window} = {each * outputs:,} operations",
     )
 
 
