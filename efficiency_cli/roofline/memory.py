@@ -46,13 +46,13 @@ def live_set(network: Network, kernels: Sequence[Kernel]) -> LiveSet:
             # made by no kernel: an input (see below), or what a body is handed when it starts
             first.setdefault(key, k)
             last[key] = k
-    end = len(kernels) - 1
     graph = network.model.graph
+    _count_unread_inputs(network, graph, sizes, first, last)
+    end = len(kernels) - 1
     for name in graph.outputs:
         key = network.key_of(name)
         if key in last:
             last[key] = end
-    _count_unread_inputs(network, graph, sizes, first, last)
     by_kernel = _sweep(sizes, first, last, len(kernels))
     if not by_kernel:
         return LiveSet((), sum(graph.tensors[i].bytes for i in graph.inputs), "")

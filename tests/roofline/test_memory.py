@@ -75,6 +75,12 @@ def test_a_fused_kernel_holds_no_inner_tensors() -> None:
     assert live(text).by_kernel == (2 * 8 * 16 * F, 3 * 8 * 16 * F, 2 * 8 * 16 * F)
 
 
+def test_an_input_that_is_handed_on_stays_to_the_end() -> None:
+    text = "g (float[10] x, float[2,5] z) => (float[] y, float[] v) { a = Exp(x)  y = Exp(a)  v = Flatten(z) }"
+    # x z a | a z y
+    assert live(text).by_kernel == (30 * F, 30 * F)
+
+
 def test_a_view_takes_no_room() -> None:
     assert live("g (float[2,5] x) => (float[] y) { f = Flatten(x)  r = Exp(f)  y = Identity(r) }").by_kernel == (
         20 * F,
