@@ -68,6 +68,8 @@ class _Planner:
         self.alias: dict[str, str] = {}
         self.beside: dict[str, tuple[str, ...]] = {}
         self.dtype: dict[int, DType] = {}
+        self.graph_outputs = frozenset(graph.outputs)
+        self.sources: dict[str, str] = {}
         self.users = Counter(i for node in self.graph.nodes for i in set(node.inputs) if i)
         self.users.update(self.graph.outputs)
         for node in self.graph.nodes:
@@ -83,7 +85,7 @@ class _Planner:
         for k, node in enumerate(self.graph.nodes):
             if is_folded(node, self.graph):
                 self._fold_constant(k, node)
-            elif node.domain == "" and node.op in VIEWS and node.inputs[:1] != ("",) and node.inputs:
+            elif _is_view(node):
                 self.absorbed[k] = VIEW
                 self.alias[node.outputs[0]] = node.inputs[0]
             elif node.domain == "" and node.op == "BatchNormalization":
@@ -106,11 +108,11 @@ class _Planner:
 
     def _fold_constant(self, k: int, node: Node) -> None:
         self.absorbed[k] = "constant"
-        if node.op == "DequantizeLinear" and node.inputs and node.outputs:
+        if node.op == "DequantizeLinear" and _has_ends(node):
             # the narrow weight is what is stored and read
             self.alias[node.outputs[0]] = node.inputs[0]
             self.beside[node.inputs[0]] = tuple(i for i in node.inputs[1:] if i)
-        elif node.domain == "" and (node.op in VIEWS or node.op == "Transpose") and node.inputs:
+        elif node.domain == "" and (node.op in VIEWS or node.op == "Transpose") and _has_ends(node):
             self.alias[node.outputs[0]] = node.inputs[0]
 
     def _fold_batch_norm(self, k: int, node: Node) -> None:
@@ -136,7 +138,7 @@ class _Planner:
                 if dtype is not None:
                     self.dtype[k] = dtype
         for k, node in enumerate(self.graph.nodes):
-            if k in self.absorbed or not node.inputs:
+            if k in self.absorbed or not _has_ends(node):
                 continue
             if node.op in _DEQUANTIZE and self._all_readers_quantized(node.outputs[0]):
                 self.absorbed[k] = "dequantisation inside the integer kernels that follow"
@@ -159,9 +161,14 @@ class _Planner:
         self.alias[source] = target
 
     def _through_views(self, name: str) -> str:
-        while (k := self.maker.get(name)) is not None and self.absorbed.get(k) == VIEW:
+        """What `name` is a view of. Remembered for every view on the way: a chain of them is walked once."""
+        passed = []
+        while name not in self.sources and (k := self.maker.get(name)) is not None and self.absorbed.get(k) == VIEW:
+            passed.append(name)
             name = self.graph.nodes[k].inputs[0]
-        return name
+        source = self.sources.get(name, name)
+        self.sources.update(dict.fromkeys(passed, source))
+        return source
 
     def _behind_views(self, name: str) -> list[int]:
         """The nodes that read `name`, looking through views and BatchNormalization that folded away."""
@@ -175,7 +182,7 @@ class _Planner:
                     stack.append(node.outputs[0])
                 else:
                     result.append(k)
-            if current in self.graph.outputs:
+            if current in self.graph_outputs:
                 result.append(-1)
         return result
 
@@ -272,14 +279,25 @@ class _Planner:
         return True
 
 
+def _has_ends(node: Node) -> bool:
+    """Whether the first operand and the first output are there: names may be left out."""
+    return bool(node.inputs and node.inputs[0] and node.outputs and node.outputs[0])
+
+
+def _is_view(node: Node) -> bool:
+    return node.domain == "" and node.op in VIEWS and _has_ends(node)
+
+
 def _followed(alias: Mapping[str, str]) -> dict[str, str]:
-    """Every alias followed to its end."""
+    """Every alias followed to its end; a long chain of them once, not from each of its links."""
     result: dict[str, str] = {}
     for name in alias:
+        passed = []
         end = name
-        while end in alias:
+        while end in alias and end not in result:
+            passed.append(end)
             end = alias[end]
-        result[name] = end
+        result.update(dict.fromkeys(passed, result.get(end, end)))
     return result
 
 

@@ -56,6 +56,7 @@ class _Grouper:
         self.patterns = patterns
         self.groups: list[_Group] = []
         self.owner: dict[str, int] = {}  # tensor -> group that makes it
+        self.home_of: dict[int, int] = {}  # node -> its group
 
     def run(self) -> list[tuple[int, ...]]:
         for k, node in enumerate(self.graph.nodes):
@@ -70,6 +71,7 @@ class _Grouper:
                 group.nodes.append(k)
                 if group.anchor == "Pad":
                     group.anchor = node.op
+            self.home_of[k] = home
             for name in node.outputs:
                 if name:
                     self.owner[self.execution.resolve(name)] = home
@@ -81,8 +83,7 @@ class _Grouper:
             return None
         if node.op in _PADDED and "pad" in self.patterns:
             home = self._maker(node.inputs[0])
-            group = self.groups[home] if home is not None else None
-            if group is not None and group.anchor == "Pad" and self._only_reader(node.inputs[0], {k}):
+            if home is not None and self.groups[home].anchor == "Pad" and self._only_reader(node.inputs[0], {k}):
                 return home
             return None
         home = self._epilogue(k, node)
@@ -100,8 +101,9 @@ class _Grouper:
     def _continued(self, home: int, node: Node, allowed: set[int]) -> int | None:
         """`home`, when only it and `allowed` read what it hands to `node` and the result is no larger."""
         source = next(i for i in node.inputs if i and self._maker(i) == home)
-        same = self.graph.tensors[source].shape == self.graph.tensors[node.outputs[0]].shape
-        return home if same and self._only_reader(source, allowed | self._members(home)) else None
+        result = self.graph.tensors.get(node.outputs[0])  # the first output may be left out
+        same = result is not None and self.graph.tensors[source].shape == result.shape
+        return home if same and self._only_reader(source, allowed, home) else None
 
     def _epilogue(self, k: int, node: Node) -> int | None:
         allowed = {k}
@@ -148,13 +150,9 @@ class _Grouper:
         """The kernel that made both x and gate(x) takes their product as well."""
         homes = {self._maker(i) for i in node.inputs if i}
         home = homes.pop() if len(homes) == 1 else None
-        if home is None or "activation" not in self.patterns or len(self._members(home)) < 2:
+        if home is None or "activation" not in self.patterns or len(self.groups[home].nodes) < 2:
             return None
-        inside = self._members(home) | {k}
-        return home if all(self._only_reader(i, inside) for i in node.inputs) else None
-
-    def _members(self, home: int) -> set[int]:
-        return set(self.groups[home].nodes)
+        return home if all(self._only_reader(i, {k}, home) for i in node.inputs) else None
 
     def _maker(self, name: str) -> int | None:
         return self.owner.get(self.execution.resolve(name)) if name else None
@@ -164,6 +162,10 @@ class _Grouper:
         homes = [h for i in node.inputs if (h := self._maker(i)) is not None]
         return max(homes, default=None)
 
-    def _only_reader(self, name: str, nodes: set[int]) -> bool:
+    def _only_reader(self, name: str, nodes: set[int], home: int | None = None) -> bool:
+        """Whether only `nodes`, and those already in the kernel `home`, read the tensor."""
         source = self.execution.resolve(name)
-        return source not in self.execution.leaving and nodes.issuperset(self.execution.readers.get(source, ()))
+        if source in self.execution.leaving:
+            return False
+        readers = self.execution.readers.get(source, ())
+        return all(k in nodes or (home is not None and self.home_of.get(k) == home) for k in readers)
