@@ -136,6 +136,7 @@ def check_graph(graph: GraphProto, outer: set[str], notes: list[str]) -> None:
         raise ModelError(
             f"an input or output of graph '{graph.name}' has no name", hint="the model is damaged; export it again"
         )
+    _drop_idle(graph, notes)
     known = outer | constant_names(graph) | {v.name for v in graph.input}
     produced = {o for node in graph.node for o in node.output if o}
     available = set(known)
@@ -166,6 +167,15 @@ def check_graph(graph: GraphProto, outer: set[str], notes: list[str]) -> None:
             for body in graphs_of(attribute):
                 _check_initializers(body)
                 check_graph(body, available, notes)
+
+
+def _drop_idle(graph: GraphProto, notes: list[str]) -> None:
+    """Nodes that name no output do nothing for the network."""
+    idle = [k for k, node in enumerate(graph.node) if not any(node.output)]
+    for k in reversed(idle):
+        del graph.node[k]
+    if idle:
+        notes.append(f"{len(idle):,} nodes of graph '{graph.name}' have no output; left out")
 
 
 def _needs(node: NodeProto) -> Iterator[str]:

@@ -62,6 +62,8 @@ def visit_scan(walker: Walker, index: int, node: NodeProto, scope: Scope) -> Non
     # opset 8 had a leading sequence_lens operand and a batch axis
     names = node.input[1:] if walker.version(node) < 9 else node.input
     infos = [scope.type_of(i) if i else None for i in names]
+    if not 1 <= count <= len(infos):
+        raise ValueError(f"num_scan_inputs is {count} where there are {len(infos)} operands")
     states, scanned = infos[: len(infos) - count], infos[len(infos) - count :]
     axes = list(attributes.get("scan_input_axes", [0] * count))
     length = next((_axis(s, a) for s, a in zip(scanned, axes, strict=False) if s is not None), None)

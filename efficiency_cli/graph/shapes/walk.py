@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -101,10 +102,12 @@ class Walker:
     def _visit(self, index: int, node: NodeProto, scope: Scope, declared: Mapping[str, TypeInfo]) -> None:
         control = VISITORS.get(node.op_type) if node.domain in STANDARD else None
         if control is not None:
-            control(self, index, node, scope)
+            with _blamed_on(node, scope):
+                control(self, index, node, scope)
             return
         if node.op_type == "Constant" and node.domain in STANDARD:
-            enter_constant_node(node, scope)
+            with _blamed_on(node, scope):
+                enter_constant_node(node, scope)
         if all(_settled(scope.types.get(o)) for o in node.output if o):
             return
         operands = [scope.type_of(i) if i else None for i in node.input]
@@ -135,13 +138,13 @@ class Walker:
         call = Call(attributes, operands, values, len(node.output))
         rule = contrib.rule_for(node.domain, node.op_type) or sequences.rule_for(node.domain, node.op_type)
         if rule is not None:
-            return _ruled(rule, call, node)
+            return _ruled(rule, call, node, scope)
         standard = contrib.standard_twin(node.domain, node.op_type)
         inferred = self._infer_node(_renamed(node, standard) if standard else node, operands, scope)
         bound = bounds.bound_for(node.op_type)
         if bound is None or all(_settled(i) for i in inferred if i is not None):
             return inferred
-        return _ruled(bound, replace(call, inferred=inferred), node)
+        return _ruled(bound, replace(call, inferred=inferred), node, scope)
 
     def _infer_node(self, node: NodeProto, operands: Sequence[TypeInfo | None], scope: Scope) -> list[TypeInfo | None]:
         """One node through onnx's own inference, with the small values that are known."""
@@ -191,12 +194,21 @@ class Walker:
                 scope.values[name] = result
 
 
-def _ruled(rule: Callable[[Call], Sequence[TypeInfo | None]], call: Call, node: NodeProto) -> Sequence[TypeInfo | None]:
-    """A rule of ours; what it raises over operands of an impossible rank or size is the model's mistake."""
+@contextmanager
+def _blamed_on(node: NodeProto, scope: Scope) -> Iterator[None]:
+    """What our own code raises over an impossible rank, size or attribute is the model's mistake."""
     try:
-        return rule(call)
+        yield
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise _contradiction(node, call.operands, f"their shapes do not go together: {error}") from error
+        operands = [scope.type_of(i) if i else None for i in node.input]
+        raise _contradiction(node, operands, f"they or its attributes do not go together: {error}") from error
+
+
+def _ruled(
+    rule: Callable[[Call], Sequence[TypeInfo | None]], call: Call, node: NodeProto, scope: Scope
+) -> Sequence[TypeInfo | None]:
+    with _blamed_on(node, scope):
+        return rule(call)
 
 
 @lru_cache(maxsize=4096)
