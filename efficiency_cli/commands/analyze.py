@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from efficiency_cli.commands import options, values
-from efficiency_cli.commands.options import HardwareOptions, ModelOptions
+from efficiency_cli.commands.options import CountingOptions, HardwareOptions, ModelOptions
 from efficiency_cli.commands.output import OutputOptions
 from efficiency_cli.errors import ExitCode, Inconclusive, ProfileError
 
@@ -23,10 +23,18 @@ _MOST_NAMED = 5
 @click.command()
 @click.argument("model", type=values.File())
 @options.model
+@options.counting
 @options.hardware
 @options.output
 @options.strict
-def command(model: str, sizes: ModelOptions, hardware: HardwareOptions, output: OutputOptions, strict: bool) -> int:
+def command(
+    model: str,
+    sizes: ModelOptions,
+    counting: CountingOptions,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+    strict: bool,
+) -> int:
     """Estimate a model on a machine; show where the time goes.
 
     MODEL is an ONNX file, or - for standard input. Its weights are not read. Without --hw, what the
@@ -41,7 +49,7 @@ def command(model: str, sizes: ModelOptions, hardware: HardwareOptions, output: 
 
     targets = output.checked(reports.formats, inputs=[model, *hardware.hw])
     machines = _with_runtime(hardware.profiles(), hardware.runtime, output)
-    estimates = _estimates(model, sizes, machines, hardware)
+    estimates = _estimates(model, sizes, counting, machines, hardware)
     output.write(targets, lambda t: reports.render(t.format, estimates, output.view(t), command="analyze"))
     output.notes(note for e in estimates for note in reports.notes_of(e))
     if strict:
@@ -50,12 +58,17 @@ def command(model: str, sizes: ModelOptions, hardware: HardwareOptions, output: 
 
 
 def _estimates(
-    path: str, sizes: ModelOptions, machines: Sequence[Profile], hardware: HardwareOptions
+    path: str,
+    sizes: ModelOptions,
+    counting: CountingOptions,
+    machines: Sequence[Profile],
+    hardware: HardwareOptions,
 ) -> list[Estimate]:
     """One estimate a machine; one without machine when none was named. The model is read once."""
     from efficiency_cli.roofline.estimate import count, estimate
 
-    network = count(sizes.read(path))
+    model = sizes.read(path)
+    network = count(model, counting.choices(model))
     if not machines:
         return [estimate(network)]
     return [estimate(network, m, runtime=hardware.runtime, overlap=hardware.overlap) for m in machines]

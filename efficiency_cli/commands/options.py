@@ -1,6 +1,7 @@
 """The options that several commands share, in groups; each group reaches the command as one object.
 
     @options.model          adds --dim --shape --batch        and passes  shapes: ModelOptions
+    @options.counting       adds --count --branch --trip --ops       and passes  counting: CountingOptions
     @options.hardware       adds --hw --runtime --set …       and passes  hardware: HardwareOptions
     @options.output(...)    adds --format --color -q -v       and passes  output: OutputOptions
 
@@ -20,15 +21,18 @@ import click
 
 from efficiency_cli.commands import values
 from efficiency_cli.commands.output import OutputOptions
-from efficiency_cli.errors import MissingDimension, UsageError
+from efficiency_cli.errors import MissingDimension, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from efficiency_cli.costs.control_flow import Choices
     from efficiency_cli.graph.model import Model
     from efficiency_cli.hardware.profile import Profile
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 ENVIRONMENT = "EFFCLI_"
+# loops named in an error
+_MOST_NAMED = 10
 # the words of `reports.view`, which is not imported for a help text; a test compares them
 GROUPS = ("kernel", "node", "op", "block")
 SORTS = ("time", "macs", "bytes", "order")
@@ -118,6 +122,66 @@ model = _gathered(
         ),
         option("--shape", "shapes", type=values.Shape(), multiple=True, help="Shape of an input. Repeatable."),
         option("--batch", type=values.Size(), help="The first axis of every input."),
+    ],
+)
+
+
+@dataclass(frozen=True)
+class CountingOptions:
+    """How padding, control flow and operators of one's own count."""
+
+    count: str
+    branch: str
+    trips: Sequence[tuple[str, int]]
+    ops: str | None
+
+    def choices(self, model: Model) -> Choices:
+        """What was asked for. Raises UsageError for a --trip that names no loop of `model`, ConfigError for a
+        wrong file of --ops.
+        """
+        from efficiency_cli.costs.control_flow import Choices, loops_of
+
+        trips: dict[str, int] = _merged("--trip", self.trips)
+        loops = list(loops_of(model.graph)) if trips else []
+        for name in trips:
+            if name not in loops:
+                raise _no_loop(name, loops)
+        if self.ops is None:
+            return Choices(self.count, self.branch, trips)
+        from efficiency_cli.config.operators import read_operators
+
+        return Choices(self.count, self.branch, trips, read_operators(self.ops), self.ops)
+
+
+def _no_loop(name: str, loops: Sequence[str]) -> UsageError:
+    what = f"--trip: the model has no Loop '{values.short(name)}'"
+    if not loops:
+        return UsageError(what, where="it has no loops at all", hint="leave out --trip")
+    many = f" and {len(loops) - _MOST_NAMED} more" if len(loops) > _MOST_NAMED else ""
+    where = f"its loops: {', '.join(loops[:_MOST_NAMED])}{many}"
+    return UsageError(what, where=where, hint=did_you_mean(name, loops) or "name one of these: --trip NAME=N")
+
+
+counting = _gathered(
+    "counting",
+    CountingOptions,
+    [
+        option(
+            "--count",
+            type=values.OneOf("dense", "valid"),
+            default="dense",
+            show_default=True,
+            help="Products with padding and behind causal masks: dense counts them, valid does not.",
+        ),
+        option(
+            "--branch",
+            type=values.OneOf("max", "then", "else"),
+            default="max",
+            show_default=True,
+            help="The branch of an If that counts, where no constant decides; max is the costliest.",
+        ),
+        option("--trip", "trips", type=values.Trip(), multiple=True, help="How often a Loop runs. Repeatable."),
+        option("--ops", type=values.File(), metavar="FILE", help="Costs of your own operators, in YAML."),
     ],
 )
 

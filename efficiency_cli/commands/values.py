@@ -22,6 +22,8 @@ STDOUT = "-"
 _MOST_DIGITS = 18
 # of a value in an error
 _MOST_QUOTED = 80
+# as `graph.model.MAX_TRIPS`: a Loop of more is a `while` in disguise
+_MOST_TRIPS = 2**31 - 1
 _DIGITS = re.compile(rf"[0-9]{{1,{_MOST_DIGITS}}}")
 
 
@@ -147,6 +149,21 @@ class Shape(Value):
             return name.strip(), tuple(_size(part.strip()) for part in re.split("[x×X,]", shape))
         except ValueError as error:
             raise ValueError(f"{error}, in '{short(text)}'\nas in: --shape input=1x3x224x224") from None
+
+
+class Trip(Value):
+    """NAME=N -> (NAME, N); NAME is a Loop of the model, N how often its body runs."""
+
+    name = "NAME=N"
+
+    def parse(self, text: str) -> tuple[str, int]:
+        name, equals, count = text.rpartition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"'{short(text)}' is not NAME=N\nas in: --trip loop_1=16")
+        if not _DIGITS.fullmatch(count.strip()) or int(count) > _MOST_TRIPS:
+            problem = f"'{short(count)}' is not a number of trips: a whole number up to {_MOST_TRIPS:,}"
+            raise ValueError(f"{problem}\nas in: --trip loop_1=16")
+        return name.strip(), int(count)
 
 
 class Overlap(Value):

@@ -187,6 +187,7 @@ _CHECK = "check the sizes given with --dim, --shape or --batch, or the model: py
 
 Rule = Callable[[Op], Work]
 _RULES: dict[tuple[str, str], Rule] = {}
+_NONE: Mapping[tuple[str, str], Rule] = {}
 
 
 def cost(*keys: str) -> Callable[[Rule], Rule]:
@@ -211,13 +212,25 @@ def rules() -> Mapping[tuple[str, str], Rule]:
     return _RULES
 
 
-def work_of(node: Node, graph: Graph) -> Work:
-    """The work of one node of `graph`.
+def rule_for(key: tuple[str, str], given: Mapping[tuple[str, str], Rule] = _NONE) -> Rule | None:
+    """The rule of (domain, op): a `given` one, a built-in one, or one of an installed package."""
+    rule = given.get(key) or rules().get(key)
+    if rule is None:
+        from efficiency_cli.costs.plugins import load_plugins
 
-    Raises CostError `node '/x' (Conv): …` when the node contradicts its operator.
+        load_plugins()  # they register, as the built-in ones do
+        rule = rules().get(key)
+    return rule
+
+
+def work_of(node: Node, graph: Graph, given: Mapping[tuple[str, str], Rule] = _NONE) -> Work:
+    """The work of one node of `graph`; `given` rules hold before the registered ones.
+
+    Raises CostError `node '/x' (Conv): …` when the node contradicts its operator, PluginError for an
+    installed package of rules that cannot be loaded.
     """
     op = Op(node, graph.inputs_of(node), graph.outputs_of(node))
-    rule = rules().get((node.domain, node.op))
+    rule = rule_for((node.domain, node.op), given)
     if rule is None:
         return unmodelled(op)
     try:

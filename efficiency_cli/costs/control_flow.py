@@ -7,22 +7,25 @@ once and makes the result a lower bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct, field
 
-from efficiency_cli.costs import Op, Work, cost
+from efficiency_cli.costs import Op, Rule, Work, cost
 from efficiency_cli.graph.model import MAX_TRIPS, Graph, Node, OpClass
 
 
 class Choices(Struct, frozen=True):
     """What the user decided about counting: `branch` of an If (then | else | max), `trips` of Loops by
-    node name, `count` dense (padded taps and masked scores count) or valid.
+    node name, `count` dense (padded taps and masked scores count) or valid. `rules` are the user's own, by
+    (domain, op); `rules_from` says where they were given.
     """
 
     count: str = "dense"
     branch: str = "max"
     trips: Mapping[str, int] = field(default_factory=dict)
+    rules: Mapping[tuple[str, str], Rule] = field(default_factory=dict)
+    rules_from: str = ""
 
 
 class Body(Struct, frozen=True):
@@ -38,6 +41,15 @@ class Body(Struct, frozen=True):
 def control_flow(_op: Op) -> Work:
     """0 operations and 0 bytes: what the bodies do is counted there."""
     return Work(0, 0, OpClass.MOVEMENT, None, {}, {}, view=True)
+
+
+def loops_of(graph: Graph) -> Iterator[str]:
+    """Names of the nodes, in the graph and its bodies, whose body runs a number of times."""
+    for node in graph.nodes:
+        if "body" in node.graphs:
+            yield node.name
+        for body in node.graphs.values():
+            yield from loops_of(body)
 
 
 def bodies_of(node: Node, graph: Graph, choices: Choices, weigh: Callable[[Graph], int]) -> list[Body]:
@@ -66,7 +78,8 @@ def _branches(node: Node, graph: Graph, choices: Choices, weigh: Callable[[Graph
 
 def _trips(node: Node, graph: Graph, choices: Choices) -> tuple[int, str]:
     if node.name in choices.trips:
-        return choices.trips[node.name], ""
+        trips = choices.trips[node.name]
+        return trips, f"'{node.name}' ({node.op}): {trips:,} trips, as asked"
     if node.op == "Loop":
         count = graph.tensors.get(node.inputs[0]) if node.inputs else None
         if count is not None and count.value and 0 <= count.value[0] <= MAX_TRIPS:

@@ -7,6 +7,7 @@ one way to plain data.
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -154,7 +155,7 @@ def estimate(
         coverage=known.coverage,
         kernels=known.kernels,
         live=known.live,
-        assumptions=(*network.model.assumptions, *_generated(network)),
+        assumptions=(*network.model.assumptions, *_chosen(network), *_generated(network)),
         notes=(*network.model.notes, *network.notes),
         batch=batch_of(network.model),
     )
@@ -206,6 +207,19 @@ def _uncalibrated(machine: Machine, dtype: str) -> list[str]:
         return []
     calibrated = machine.runtime.dtype
     return [f"the runtime is calibrated on {calibrated} networks, this one is {dtype}: a wide interval is stated"]
+
+
+def _chosen(network: Network) -> list[str]:
+    """What the user decided about counting; what that meant for a node is among the network's notes."""
+    choices = network.choices
+    found = []
+    if choices.count == "valid":
+        found.append("products with padding and behind causal masks are left out, as asked (valid)")
+    given = Counter(n.node.key for n in network.nodes if (n.node.domain, n.node.op) in choices.rules)
+    for key, nodes in sorted(given.items()):
+        count = f"{nodes:,} nodes" if nodes > 1 else "1 node"
+        found.append(f"{key} ({count}) counts as {choices.rules_from or 'the given rules'} says")
+    return found
 
 
 def _generated(network: Network) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from efficiency_cli.costs import Work, rules, unmodelled, work_of
+from efficiency_cli.costs import Work, rules, unmodelled
 from efficiency_cli.graph.model import Graph, Node, Tensor
 from efficiency_cli.graph.receptive_field import Field
 from efficiency_cli.roofline.around import Absorbed, Around, Touched, amount
@@ -91,7 +91,7 @@ def explain(estimate: Estimate, name: str) -> Explanation:
     around = Around(counted)
     kernels = kernel_of_node(estimate.kernels)
     found = None if counted.absorbed else kernels.get(name)
-    dense = work_of(counted.node, counted.graph)
+    dense = estimate.network.dense_work(counted.node, counted.graph)
     rule, convention = _rule(counted.node)
     neighbours = around.neighbours(counted.node, kernels) if counted.absorbed else ((), ())
     kernel = None if found is None else _kernel_part(estimate, found, around)

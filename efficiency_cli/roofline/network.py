@@ -137,8 +137,12 @@ class Network:
         return _Scope(graph, execution, works, path, repeat, captured, inner)
 
     def _work(self, node: Node, graph: Graph) -> Work:
-        work = work_of(node, graph)
+        work = self.dense_work(node, graph)
         return work.valid if self.choices.count == "valid" else work
+
+    def dense_work(self, node: Node, graph: Graph) -> Work:
+        """The node's work with padded taps and masked scores, whatever was chosen."""
+        return work_of(node, graph, self.choices.rules)
 
     def _bodies(self, node: Node, graph: Graph) -> list[Body]:
         bodies = bodies_of(node, graph, self.choices, self._weight)
@@ -149,7 +153,7 @@ class Network:
         """What a branch costs, to compare branches: operations and bytes of its nodes and bodies."""
         total = 0
         for node in graph.nodes:
-            work = work_of(node, graph)
+            work = self.dense_work(node, graph)
             total += work.ops + sum(work.reads.values()) + sum(work.writes.values())
             total += sum(self._weight(body) for body in node.graphs.values())
         return total

@@ -1,0 +1,146 @@
+"""`effcli analyze` with the options that say how things count: each changes its number, and says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import onnx.parser
+import pytest
+
+LOOP = """
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[4,4] x, int64 trips, bool cond) => (float[4,4] y)
+{
+    y = Loop <body = body (int64 i, bool c, float[4,4] s) => (bool c2, float[4,4] s2)
+        { c2 = Identity(c)  s2 = MatMul(s, s) }> (trips, cond, x)
+}
+"""
+IF = """
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[4,8] x, float[8,8] w, bool cond) => (float[4,8] y)
+{
+    y = If <then_branch = small () => (float[4,8] a) { a = Relu(x) },
+            else_branch = large () => (float[4,8] b) { b = MatMul(x, w) }> (cond)
+}
+"""
+PADDED = """
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[1,1,4,4] x, float[1,1,3,3] w) => (float[1,1,4,4] y)
+{ y = Conv <pads = [1, 1, 1, 1]> (x, w) }
+"""
+FOLD = """
+<ir_version: 8, opset_import: ["" : 17, "my.domain" : 1]>
+g (float[4,8] x, float[8,16] w) => (float[4,16] y)
+{ y = my.domain.Fold(x, w) }
+"""
+
+
+@pytest.fixture
+def saved(tmp_path: Path):
+    def save(text: str, **names: str) -> Path:
+        model = onnx.parser.parse_model(text)
+        for node in model.graph.node:
+            node.name = names.get(node.op_type, node.name)
+        path = tmp_path / "model.onnx"
+        onnx.save(model, path)
+        return path
+
+    return save
+
+
+def analyzed(effcli, *arguments):
+    result = effcli("analyze", *arguments, "-f", "json")
+    assert result.code == 0, result.err
+    return json.loads(result.out)
+
+
+def test_a_loop_runs_as_often_as_asked(effcli, saved):
+    path = saved(LOOP, Loop="steps")
+    assert analyzed(effcli, path)["totals"]["macs"] == 4 * 4 * 4
+    report = analyzed(effcli, path, "--trip", "steps=7")
+    assert report["totals"]["macs"] == 7 * 4 * 4 * 4
+    assert "'steps' (Loop): 7 trips, as asked" in report["notes"]
+
+
+def test_trips_from_the_environment(effcli, saved, monkeypatch):
+    monkeypatch.setenv("EFFCLI_TRIP", "steps=3")
+    assert analyzed(effcli, saved(LOOP, Loop="steps"))["totals"]["macs"] == 3 * 4 * 4 * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stepz=7", ("no Loop 'stepz'", "did you mean 'steps'?")),
+        ("steps", ("not NAME=N",)),
+        ("steps=-1", ("not a number of trips",)),
+        ("steps=99999999999", ("not a number of trips",)),
+    ],
+)
+def test_a_wrong_trip(effcli, saved, text, words):
+    result = effcli("analyze", saved(LOOP, Loop="steps"), "--trip", text)
+    assert result.code == 2
+    assert all(word in result.err for word in words)
+
+
+def test_a_trip_where_there_is_no_loop(effcli, saved):
+    result = effcli("analyze", saved(PADDED), "--trip", "a=1")
+    assert result.code == 2
+    assert "no loops at all" in result.err
+
+
+@pytest.mark.parametrize(("branch", "macs"), [("max", 4 * 8 * 8), ("then", 0), ("else", 4 * 8 * 8)])
+def test_the_branch_asked_for(effcli, saved, branch, macs):
+    report = analyzed(effcli, saved(IF, If="choice"), "--branch", branch)
+    assert report["totals"]["macs"] == macs
+    assert any("'choice'" in note for note in report["notes"])
+
+
+def test_taps_on_padding(effcli, saved):
+    path = saved(PADDED)
+    assert analyzed(effcli, path)["totals"]["macs"] == 4 * 4 * 3 * 3
+    report = analyzed(effcli, path, "--count", "valid")
+    # along an axis of 4 the taps inside are 2, 3, 3, 2
+    assert report["totals"]["macs"] == (2 + 3 + 3 + 2) ** 2
+    assert any("padding" in line for line in report["assumptions"])
+
+
+@pytest.mark.parametrize(("option", "value"), [("--count", "denze"), ("--branch", "thn")])
+def test_wrong_words(effcli, saved, option, value):
+    result = effcli("analyze", saved(PADDED), option, value)
+    assert result.code == 2
+    assert "did you mean" in result.err
+
+
+@pytest.fixture
+def ops(tmp_path: Path) -> Path:
+    path = tmp_path / "ops.yaml"
+    path.write_text('my.domain::Fold: {macs: "out0.numel * in1.shape[0]", class: dense}\n', encoding="utf-8")
+    return path
+
+
+def test_an_operator_of_ones_own(effcli, saved, ops):
+    path = saved(FOLD)
+    before = analyzed(effcli, path)
+    assert before["totals"]["macs"] == 0
+    assert [u["op"] for u in before["coverage"]["unmodelled"]] == ["Fold"]
+    report = analyzed(effcli, path, "--ops", ops)
+    assert report["totals"]["macs"] == 4 * 16 * 8
+    assert report["coverage"]["unmodelled"] == []
+    assert any("my.domain::Fold (1 node)" in a and "ops.yaml" in a for a in report["assumptions"])
+    # for that run alone
+    assert analyzed(effcli, path)["totals"]["macs"] == 0
+
+
+def test_an_own_operator_is_complete(effcli, saved, ops):
+    path = saved(FOLD)
+    assert effcli("analyze", path, "--strict").code == 3
+    assert effcli("analyze", path, "--strict", "--ops", ops).code == 0
+
+
+def test_a_wrong_file_of_operators(effcli, saved, ops):
+    ops.write_text("my.domain::Fold:\n  macs: in0.nummel\n", encoding="utf-8")
+    result = effcli("analyze", saved(FOLD), "--ops", ops)
+    assert result.code == 2
+    assert "ops.yaml:2:13: 'nummel'" in result.err
