@@ -230,12 +230,13 @@ def _generated(network: Network) -> list[str]:
 def batch_of(model: Model) -> int:
     """Inferences in one run: the first axis of the first input, where that is a batch.
 
-    It is one when it was symbolic, or when the rank is 2, 4 or 5; a static rank-3 input may have time first.
+    It is one when a symbol was bound, or when the rank is 2, 4 or 5; a static input of rank 3 may have time
+    first, one of rank 1 has nothing else.
     """
     graph = model.graph
     if not graph.inputs:
         return 1
     shape = graph.tensors[graph.inputs[0]].shape
-    if not shape or (len(shape) == 3 and not model.dims):
+    if not shape or (len(shape) not in (2, 4, 5) and not model.dims):
         return 1
     return max(shape[0], 1)
