@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from efficiency_cli import quantity
 from efficiency_cli.errors import suggest
@@ -26,8 +27,7 @@ _MOST_MISTAKES = 100
 _NUMBER_KEYS = ("value", "source", "kind", "note")
 
 
-@dataclass(slots=True)
-class Checker:
+class Checker(Struct):
     """What the walk knows: the clock, the sources, and the mistakes so far."""
 
     clock_hz: float | None

@@ -1,22 +1,21 @@
 """The vocabulary in which `profile.py` declares its format, and what it says, read back.
 
-A dataclass with annotated fields is the only description of the YAML format: loading (`build.py`),
+A struct with annotated fields is the only description of the YAML format: loading (`build.py`),
 overrides and the JSON Schema (`schema.py`) all walk the shapes that `shape_of` makes of annotations.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import NODEFAULT, Struct, structs
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+
+class Measure(Struct, frozen=True):
     """A number of one dimension (a key of `quantity.UNITS`) within `least`..`most`.
 
     `positive` also refuses zero.
@@ -28,54 +27,46 @@ class Measure:
     most: float = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(Struct, frozen=True):
     """A text out of a closed set."""
 
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """The key in the file, where Python's name must differ (`class`)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """A field that is not written as a key: the file's stem, or the key the mapping stands under."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyedBy:
+class KeyedBy(Struct, frozen=True):
     """A tuple written as a mapping; each key becomes `field` of its item."""
 
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """Any text that is not empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A number; `bare` is written plainly ("16"), else as value/source/kind/note."""
 
     measure: Measure
     bare: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     """A sequence."""
 
     item: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(Struct, frozen=True):
     """A mapping from one kind of key; `key_field` puts the key into the item."""
 
     key: Text | OneOf
@@ -83,18 +74,16 @@ class MapOf:
     key_field: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A mapping with the keys of a dataclass."""
+class Record(Struct, frozen=True):
+    """A mapping with the keys of a struct."""
 
-    cls: type
+    cls: type[Struct]
 
 
 Shape = Text | OneOf | Number | ListOf | MapOf | Record
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """One key of a record."""
 
     key: str
@@ -138,18 +127,18 @@ def shape_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
 
 
 @cache
-def fields_of(cls: type) -> Mapping[str, Field]:
-    """The keys of a record in the order of its dataclass, `Given` ones left out."""
+def fields_of(cls: type[Struct]) -> Mapping[str, Field]:
+    """The keys of a record in the order of its declaration, `Given` ones left out."""
     hints = typing.get_type_hints(cls, include_extras=True)
     found = {}
-    for declared in dataclasses.fields(cls):
+    for declared in structs.fields(cls):
         hint = hints[declared.name]
         metadata = getattr(hint, "__metadata__", ())
         if _first(metadata, Given):
             continue
         key = _first(metadata, Key)
         name = key.name if key else declared.name
-        required = declared.default is dataclasses.MISSING and declared.default_factory is dataclasses.MISSING
+        required = declared.default is NODEFAULT and declared.default_factory is NODEFAULT
         doc = _first(metadata, str) or ""
         found[name] = Field(name, declared.name, shape_of(hint), required, doc)
     return found

@@ -1,15 +1,16 @@
 """A machine: compute peaks, memory levels, runtimes and energy, each number with where it is from.
 
-These dataclasses are the profile format: the annotations say what a YAML may hold, the properties
+These structs are the profile format: the annotations say what a YAML may hold, the properties
 give the numbers the time model needs, in SI base units. One MAC is two operations everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any
+
+from msgspec import Struct, field
 
 from efficiency_cli.errors import ProfileError, did_you_mean
 from efficiency_cli.hardware.fields import Given, Key, KeyedBy, Measure, OneOf
@@ -79,8 +80,7 @@ FUSIONS = (
 DEFAULT_INTERVAL = (0.5, 4.3)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(Struct, frozen=True):
     """A number in SI base units, as written, and where it is from."""
 
     value: float
@@ -99,8 +99,7 @@ Fraction = Annotated[Quantity, Measure("fraction", most=1)]
 Efficiency = Annotated[Quantity, Measure("fraction", positive=True, most=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class Peaks:
+class Peaks(Struct, frozen=True):
     """The peaks of one data type."""
 
     matrix: Annotated[Rate, "multiply-accumulate work; dense, one MAC = 2 OP"]
@@ -110,8 +109,7 @@ class Peaks:
         return self.matrix if unit == "matrix" else self.vector
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLevel:
+class MemoryLevel(Struct, frozen=True):
     """One level of the memory, nearest first."""
 
     name: Annotated[str, Given()]
@@ -128,24 +126,21 @@ class MemoryLevel:
         return self.bandwidth.value
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(Struct, frozen=True):
     """What starting things costs."""
 
     kernel: Annotated[Duration | None, "each kernel"] = None
     run: Annotated[Duration | None, "each inference"] = None
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Struct, frozen=True):
     """Factors on the expected time that bound 80 % of runs."""
 
     lower: Annotated[Quantity, Measure("fraction", positive=True, most=1), "at most 1"]
     upper: Annotated[Quantity, Measure("fraction", least=1), "at least 1"]
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
+class Calibration(Struct, frozen=True):
     """What a fit of this runtime rests on."""
 
     measurements: Annotated[float, Measure("count", positive=True), "how many"]
@@ -154,8 +149,7 @@ class Calibration:
     source: Annotated[str, "which measurements"]
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(Struct, frozen=True):
     """A software stack on the machine: how much of the peaks it reaches and what it fuses."""
 
     id: Annotated[str, Given()]
@@ -201,8 +195,7 @@ class Runtime:
         return self.interval.lower.value, self.interval.upper.value
 
 
-@dataclass(frozen=True, slots=True)
-class Energy:
+class Energy(Struct, frozen=True):
     """What computing and moving cost in energy; any part may be missing."""
 
     active_power: Annotated[Annotated[Quantity, Measure("power")] | None, "while inferring"] = None
@@ -215,8 +208,7 @@ class Energy:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """A machine. Its id is the file's stem."""
 
     id: Annotated[str, Given()]
@@ -304,9 +296,9 @@ def _parts(part: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(part, Mapping):
         yield from part.items()
     elif isinstance(part, tuple):
-        yield from ((_name(i), i) for i in part if is_dataclass(i))
-    elif is_dataclass(part):
-        yield from ((declared.name, getattr(part, declared.name)) for declared in fields(part))
+        yield from ((_name(i), i) for i in part if isinstance(i, Struct))
+    elif isinstance(part, Struct):
+        yield from ((name, getattr(part, name)) for name in part.__struct_fields__)
 
 
 def _name(item: Any) -> str:

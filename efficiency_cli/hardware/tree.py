@@ -6,11 +6,11 @@ Everything is text here; what a text must be is the business of `build.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where something stands: a file with line and column counted from 1, or an option's text."""
 
     file: str
@@ -21,14 +21,12 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
-@dataclass(slots=True)
-class Scalar:
+class Scalar(Struct):
     text: str
     place: Place
 
 
-@dataclass(slots=True)
-class Mapping:
+class Mapping(Struct):
     """Entries in file order; `entries` keeps the first of a repeated key."""
 
     place: Place
@@ -43,8 +41,7 @@ class Mapping:
         self.entries[key] = (Scalar(key, place), node)
 
 
-@dataclass(slots=True)
-class Sequence:
+class Sequence(Struct):
     items: list[Node]
     place: Place
 
