@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from efficiency_cli.quantity import format_bytes, format_count, format_percent, format_time
 from efficiency_cli.reports.rows import Row
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from efficiency_cli.roofline.estimate import Estimate
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column after the name. Where room is short those with the highest `drop` go first (0: never)."""
 
     title: str

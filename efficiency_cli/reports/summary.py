@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from efficiency_cli.quantity import (
     format_bytes,
@@ -36,8 +37,7 @@ _HOW_TO_GET_A_LATENCY = ("name a machine: effcli analyze MODEL --hw cortex-m7", 
 _GROUP_NOUN = {"kernel": "kernels", "node": "nodes", "op": "operators", "block": "blocks"}
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A piece of a line that is kept together; an `extra` one goes first where room is short."""
 
     text: str
@@ -45,8 +45,7 @@ class Part:
     extra: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A label, and parts with `between` them. Without a label it goes on with the line above.
 
     An `extra` line goes where the screen is short.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Group = Literal["kernel", "node", "op", "block"]
 Sort = Literal["time", "macs", "bytes", "order"]
@@ -11,8 +12,7 @@ GROUPS: tuple[Group, ...] = ("kernel", "node", "op", "block")
 SORTS: tuple[Sort, ...] = ("time", "macs", "bytes", "order")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """`top` rows (None: all) of `group`s, by `sort`; on a terminal of `width` columns (None: no limit).
 
     `unicode` False keeps to ASCII; `verbose` adds lines, `terminal` is whether a person looks on.
