@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efficiency_cli import errors
@@ -75,11 +75,13 @@ def test_nothing_to_suggest_from() -> None:
     assert (suggest("x", []), did_you_mean("x", [])) == ("", "")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=5))
 def test_a_suggestion_is_one_of_the_candidates(word: str, candidates: list[str]) -> None:
     assert suggest(word, candidates) in ("", *candidates)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("abcdef", min_size=1, max_size=8), min_size=1, max_size=5))
 def test_a_word_that_is_there_is_suggested(candidates: list[str]) -> None:
     assert suggest(candidates[0], candidates) == candidates[0]

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efficiency_cli.errors import EffcliError, MissingDimension, ModelError, UsageError
@@ -194,6 +194,7 @@ dims = st.one_of(st.integers(0, 9), st.sampled_from(["a", "b"]), st.none())
 inputs_ = st.dictionaries(st.sampled_from(["x", "y"]), st.lists(dims, max_size=4), min_size=1)
 
 
+@settings(deadline=None)
 @given(inputs_, st.fixed_dictionaries({"a": st.integers(0, 9), "b": st.integers(0, 9)}))
 def test_numbers_stay_names_are_looked_up_positions_fill(inputs: Inputs, values: dict[str, int]) -> None:
     positions = {f"{n}[{k}]": 7 for n, shape in inputs.items() for k, d in enumerate(shape or ()) if d is None}
@@ -203,6 +204,7 @@ def test_numbers_stay_names_are_looked_up_positions_fill(inputs: Inputs, values:
     assert (result.shapes, result.assumptions) == (expected, ())
 
 
+@settings(deadline=None)
 @given(inputs_, st.dictionaries(st.sampled_from(["a", "b", "x[0]", "y[1]"]), st.integers(-2, 9)))
 def test_anything_else_is_an_error_for_the_user(inputs: Inputs, values: dict[str, int]) -> None:
     try:

@@ -53,6 +53,7 @@ def test_a_repeated_name_gets_a_number() -> None:
     assert node_names(built(named_relus(["n", "n", "n"])).graph) == ["n", "n#2", "n#3"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["", "n", "n#2", "n#2#2", "Relu_0", "Relu_1"]), min_size=3, max_size=3))
 def test_names_are_unique_whatever_the_file_says(names: list[str]) -> None:
     given_names = node_names(built(named_relus(names)).graph)
@@ -73,6 +74,7 @@ IF = """g (bool c, float[2] x) => (float[2] y) {
 # --- order ---
 
 
+@settings(deadline=None)
 @given(st.permutations(range(4)))
 def test_any_order_of_the_nodes_is_made_runnable(order: list[int]) -> None:
     proto = parse("g (float[2] x) => (float[2] y) { a = Relu(x)  b = Neg(a)  c = Abs(a)  y = Add(b, c) }")

@@ -65,7 +65,7 @@ def test_nothing_known() -> None:
     assert joules(Energy(static_power=q(1.0))) is None
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(kernels)
 def test_more_energy_an_act_never_costs_less(k: Kernel) -> None:
     more = Energy(per_op={"float32": q(3.0)}, per_byte={"ram": q(6.0)})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import kernel, kernels, level, machine, profile, profiles, q
+from msgspec.structs import replace
 
 from efficiency_cli.errors import ProfileError
 from efficiency_cli.graph.model import MAC_CLASSES, DType, OpClass
@@ -199,7 +199,7 @@ def test_a_calibration_in_another_type_widens_the_interval() -> None:
 SLACK = 1 + 1e-9  # rounding
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(profiles(), networks)
 def test_the_interval_is_in_order(given_profile: Profile, ks: list[Kernel]) -> None:
     timer, times = run(given_profile, ks)
@@ -207,7 +207,7 @@ def test_the_interval_is_in_order(given_profile: Profile, ks: list[Kernel]) -> N
         assert 0 <= t.bound_s <= t.lower_s <= t.expected_s <= t.upper_s
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(profiles(), networks)
 def test_no_kernel_is_faster_than_its_arithmetic_or_its_bytes(given_profile: Profile, ks: list[Kernel]) -> None:
     fastest = max(m.bytes_per_s for m in given_profile.memory)
@@ -220,7 +220,7 @@ def test_no_kernel_is_faster_than_its_arithmetic_or_its_bytes(given_profile: Pro
         assert t.times.expected_s * SLACK >= t.overhead_s
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(profiles(), networks)
 def test_full_overlap_is_fastest_and_none_is_the_sum(given_profile: Profile, ks: list[Kernel]) -> None:
     full, own, none = (run(given_profile, ks, overlap)[1] for overlap in (1.0, None, 0.0))
@@ -230,7 +230,7 @@ def test_full_overlap_is_fastest_and_none_is_the_sum(given_profile: Profile, ks:
         assert n.times.expected_s == pytest.approx(n.compute_s + n.memory_s + n.overhead_s)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(profiles(), networks, st.data())
 def test_doubling_a_bandwidth_never_slows(given_profile: Profile, ks: list[Kernel], data: st.DataObject) -> None:
     which = data.draw(st.integers(0, len(given_profile.memory) - 1))
@@ -240,7 +240,7 @@ def test_doubling_a_bandwidth_never_slows(given_profile: Profile, ks: list[Kerne
     _never_slower(given_profile, replace(given_profile, memory=tuple(faster)), ks)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(profiles(), networks, st.data())
 def test_doubling_a_peak_never_slows(given_profile: Profile, ks: list[Kernel], data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(sorted(given_profile.compute)))
@@ -255,7 +255,7 @@ def _never_slower(before: Profile, after: Profile, ks: list[Kernel]) -> None:
         assert new.times.bound_s <= old.times.bound_s * SLACK
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(profiles(), networks)
 def test_a_run_takes_as_long_as_its_parts(given_profile: Profile, ks: list[Kernel]) -> None:
     timer, times = run(given_profile, ks)
@@ -264,7 +264,7 @@ def test_a_run_takes_as_long_as_its_parts(given_profile: Profile, ks: list[Kerne
     assert total.bound_s == pytest.approx(sum(t.times.bound_s for t in times))
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(profiles(), kernels, st.integers(2, 9))
 def test_repeats_take_proportionally_longer(given_profile: Profile, k: Kernel, times: int) -> None:
     once = kernel(ops=k.ops, weights=k.weight_bytes, read=k.read_bytes, op_class=k.op_class, dtype=k.dtype)
@@ -276,7 +276,7 @@ def test_repeats_take_proportionally_longer(given_profile: Profile, k: Kernel, t
     assert timer.time(many).times.expected_s == pytest.approx(times * timer.time(once).times.expected_s)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(profiles(), networks)
 def test_the_same_question_has_the_same_answer(given_profile: Profile, ks: list[Kernel]) -> None:
     assert run(given_profile, ks)[1] == run(given_profile, ks)[1]

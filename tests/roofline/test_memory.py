@@ -178,6 +178,7 @@ def test_fit(memory: list[MemoryLevel], weights: int, activations: int, expected
     assert fit(profile(memory=memory), weights, activations) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2000), st.integers(0, 2000))
 def test_more_room_never_breaks_a_fit(weights: int, activations: int) -> None:
     larger = level("ram", 1.0, 3000)

@@ -200,7 +200,7 @@ def test_unknown_trips_count_once_and_say_so() -> None:
         LOOP.format(trips=0).replace("int64 n = {0}, ", "").replace("x)", "x, int64 n)", 1),
         choices=Choices(trips={"Loop_0": 9}),
     )
-    assert ([k.repeat for k in chosen.kernels()], chosen.notes) == ([9, 9], [])
+    assert ([k.repeat for k in chosen.kernels()], chosen.notes) == ([9, 9], ["'Loop_0' (Loop): 9 trips, as asked"])
 
 
 IF = """g (bool c, float[2,4] x) => (float[] y) <float[4,4] small, float[4,4] v> {{
