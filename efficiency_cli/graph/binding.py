@@ -6,7 +6,7 @@ Works on plain data (names and declared dims), not on protobuf. `shapes.py` appl
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -17,8 +17,30 @@ Declared = int | str | None
 
 # a tensor with more elements than this cannot be addressed
 MAX_ELEMENTS = 2**63 - 1
+# nor does anything run tensors of more axes (numpy's limit)
+MAX_RANK = 64
 # what the command in the error message suggests for a dimension that must be given
 EXAMPLE_SIZE = 128
+
+
+class Use(Struct, frozen=True):
+    """A node of the outermost graph, before anything is known of its tensors."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Interface(Struct, frozen=True):
+    """What a graph declares of its inputs and outputs (None: no shape), and the nodes between them."""
+
+    inputs: Mapping[str, Sequence[Declared] | None]
+    outputs: Mapping[str, Sequence[Declared] | None]
+    nodes: tuple[Use, ...]
+
+
+# gives sizes of axes, as 'INPUT[AXIS]', for what a graph declares
+Propose = Callable[[Interface], Mapping[str, int]]
 
 
 class Request(Struct, frozen=True):
@@ -36,6 +58,21 @@ class Binding(Struct, frozen=True):
     symbols: Mapping[str, int]
     assumptions: tuple[str, ...]
     unused: Mapping[str, int]
+
+
+def with_sizes(request: Request, interface: Interface, sizes: Mapping[str, int]) -> Request:
+    """The request with `sizes` ('INPUT[AXIS]') put in. Raises UsageError where it says otherwise itself."""
+    for key, size in sizes.items():
+        name, _, axis = key[:-1].rpartition("[")
+        symbol = (interface.inputs[name] or ())[int(axis)]
+        shape = request.shapes.get(name, ())
+        given = [request.dims[k] for k in (key, symbol) if k in request.dims]
+        given += [shape[int(axis)]] if int(axis) < len(shape) else []
+        for other in given:
+            if other != size:
+                what = f"the phase needs '{symbol or key}' = {size:,}, and {other:,} is given for it"
+                raise UsageError(what, hint="leave out that --dim or --shape, or --phase")
+    return Request({**request.dims, **sizes}, request.shapes, request.batch)
 
 
 def bind(inputs: Mapping[str, Sequence[Declared] | None], request: Request, path: str) -> Binding:
@@ -182,6 +219,12 @@ def _quoted(text: str) -> str:
 
 
 def _check_size(name: str, shape: Sequence[int]) -> None:
+    if len(shape) > MAX_RANK:
+        raise ModelError(
+            f"input '{name}' has {len(shape):,} axes",
+            where=f"at most {MAX_RANK} are analysed",
+            hint="check the declared shape, or set another one with --shape",
+        )
     elements = 1
     for dim in shape:
         elements *= dim

@@ -40,7 +40,9 @@ def _with_constants(graph: Graph, outer: set[str], static: bool) -> Graph:
     nodes = []
     for node in graph.nodes:
         if node.graphs:
-            bodies = {a: _with_constants(g, constant | outer, static) for a, g in node.graphs.items()}
+            # only what a body captures is looked up: the sets around it can be large, and the bodies many
+            known = {a: {c for c in g.captured if c in constant or c in outer} for a, g in node.graphs.items()}
+            bodies = {a: _with_constants(g, known[a], static) for a, g in node.graphs.items()}
             node = replace(node, graphs=bodies)
         elif _folds(node, graph, constant, static):
             constant.update(o for o in node.outputs if o)

@@ -6,8 +6,8 @@ conversion to the plain data of `model.py`.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import ChainMap, Counter
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -18,10 +18,12 @@ from efficiency_cli.errors import ModelError
 from efficiency_cli.graph import binding, shapes
 from efficiency_cli.graph.constants import classify
 from efficiency_cli.graph.model import Attribute, Graph, Kind, Model, Node, Tensor
+from efficiency_cli.graph.parts import check_parts
 from efficiency_cli.graph.shapes.scope import graphs_of
 from efficiency_cli.graph.source import open_bytes, what_else
 from efficiency_cli.graph.structure import (
     DTYPES,
+    check_amount,
     check_graph,
     check_text,
     complete_header,
@@ -41,16 +43,34 @@ def read_model(
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     batch: int | None = None,
+    propose: binding.Propose | None = None,
 ) -> Model:
     """The network in the ONNX file `path` ('-': standard input), every tensor with a static shape.
 
     `dims` sets symbolic dimensions by name, unnamed ones as 'INPUT[AXIS]'; `shapes` whole inputs;
-    `batch` the first axis of every input. Weights are not read. Raises ModelError for what is not a
+    `batch` the first axis of every input; `propose` gives sizes for what the graph declares. Weights are
+    not read. Raises ModelError for what is not a
     usable model, MissingDimension when a dimension must be given, UsageError for a wrong name.
     """
     request = binding.Request(dims or {}, shapes or {}, batch)
     proto, file_bytes = load(path)
+    if propose is not None:
+        interface = interface_of(proto.graph)
+        request = binding.with_sizes(request, interface, propose(interface))
     return build(proto, path, file_bytes, request)
+
+
+def interface_of(graph: GraphProto) -> binding.Interface:
+    """What the graph declares of its inputs and outputs, and its nodes, as plain data."""
+    constants = constant_names(graph)
+    uses = tuple(binding.Use(n.op_type, tuple(n.input), tuple(n.output)) for n in graph.node)
+    inputs = {v.name: _dims(v) for v in graph.input if v.name not in constants}
+    return binding.Interface(inputs, {v.name: _dims(v) for v in graph.output}, uses)
+
+
+def _dims(value: ValueInfoProto) -> Sequence[binding.Declared] | None:
+    declared = _declared(value)
+    return declared if isinstance(declared, list) else None
 
 
 def load(path: str) -> tuple[ModelProto, int]:
@@ -62,6 +82,7 @@ def load(path: str) -> tuple[ModelProto, int]:
             raise ModelError(f"{path} is not an ONNX model: it is {other[0]}", hint=other[1].replace("FILE", path))
         try:
             kept = strip_payloads(source)
+            check_parts(kept)
         except WireError as error:
             raise ModelError(
                 f"{path} is not a complete ONNX model: {error}",
@@ -105,8 +126,9 @@ def _built(model: ModelProto, path: str, file_bytes: int, request: binding.Reque
     notes: list[str] = []
     complete_header(model, notes)
     stored = _count_nodes(model.graph)
+    check_amount(stored, model.graph)
     model = inlined(model)
-    check_graph(model.graph, set(), notes)
+    check_graph(model.graph, None, notes)
     constants = constant_names(model.graph)
     inputs = {v.name: _declared(v) for v in model.graph.input if v.name not in constants}
     bound = binding.bind({n: d for n, d in inputs.items() if d != _NOT_A_TENSOR}, request, path)
@@ -177,7 +199,7 @@ class _Builder:
         self.names: Counter[str] = Counter()
         self.position = 0
 
-    def graph(self, proto: GraphProto, scope: shapes.Scope, outer: Mapping[str, Tensor]) -> Graph:
+    def graph(self, proto: GraphProto, scope: shapes.Scope, outer: MutableMapping[str, Tensor]) -> Graph:
         constants = constant_names(proto)
         constants.update(o for n in proto.node if _is_constant(n) for o in n.output)
         inputs = tuple(v.name for v in proto.input if v.name not in constants)
@@ -214,7 +236,7 @@ class _Builder:
         proto: NodeProto,
         scope: shapes.Scope,
         tensors: dict[str, Tensor],
-        outer: Mapping[str, Tensor],
+        outer: MutableMapping[str, Tensor],
         captured: set[str],
     ) -> Node:
         name = self._unique(proto.name or f"{proto.op_type}_{self.position}")
@@ -223,7 +245,7 @@ class _Builder:
         for attribute in proto.attribute:
             for graph in graphs_of(attribute):
                 child = scope.children.get((index, attribute.name), shapes.Scope(parent=scope))
-                body = self.graph(graph, child, {**outer, **tensors})
+                body = self.graph(graph, child, ChainMap(tensors, outer))
                 bodies[attribute.name] = body
                 for inner in body.captured - tensors.keys():
                     tensors[inner] = body.tensors[inner]
@@ -234,9 +256,10 @@ class _Builder:
 
     def _unique(self, name: str) -> str:
         self.names[name] += 1
-        count = self.names[name]
-        # the numbered name may be taken as well
-        return name if count == 1 else self._unique(f"{name}#{count}")
+        while (count := self.names[name]) > 1:
+            name = f"{name}#{count}"  # which may be taken as well
+            self.names[name] += 1
+        return name
 
 
 def _is_constant(node: NodeProto) -> bool:

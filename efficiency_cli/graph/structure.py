@@ -14,8 +14,13 @@ from efficiency_cli.graph import binding
 from efficiency_cli.graph.model import DType
 from efficiency_cli.graph.shapes.scope import graphs_of
 
-# a model of more nodes than this, functions inlined, is refused (real ones stay under 100,000)
-MAX_NODES = 500_000
+# a model of more nodes than this, functions inlined, is refused (real ones stay well under it)
+MAX_NODES = 100_000
+# what functions expand to, in bytes: as much as a file may hold without its weights
+MAX_EXPANDED_BYTES = 64 * 2**20
+# functions inside each other; exporters stop at a handful
+MAX_FUNCTION_DEPTH = 100
+MAX_CONSTANTS = 200_000
 DTYPES: dict[int, DType] = {
     number: DType(name.lower())
     for name, number in TensorProto.DataType.items()
@@ -80,6 +85,12 @@ def _check_initializers(graph: GraphProto) -> None:
                 f"initializer '{tensor.name}' has the unknown data type {tensor.data_type}",
                 hint="the model is damaged or newer than the installed onnx: pip install -U onnx",
             )
+        if len(tensor.dims) > binding.MAX_RANK:
+            raise ModelError(
+                f"initializer '{tensor.name}' has {len(tensor.dims):,} axes",
+                where=f"at most {binding.MAX_RANK} are analysed",
+                hint="the model is damaged; export it again",
+            )
         if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > binding.MAX_ELEMENTS:
             raise ModelError(
                 f"initializer '{tensor.name}' has impossible dimensions",
@@ -92,10 +103,11 @@ def inlined(model: ModelProto) -> ModelProto:
     """The model without model-local functions; recursion and explosive nesting are refused."""
     if not model.functions:
         return model
-    size = _Expansion(model.functions).of_nodes(model.graph.node)
-    if size > MAX_NODES:
+    nodes, size = _Expansion(model.functions).of_nodes(model.graph.node)
+    if nodes > MAX_NODES or size > MAX_EXPANDED_BYTES:
         raise ModelError(
-            f"the model's functions expand to {size:,} nodes",
+            f"the model's functions expand to {nodes:,} nodes",
+            where=f"{size:,} bytes" if size > MAX_EXPANDED_BYTES else (),
             hint=f"at most {MAX_NODES:,} are analysed",
         )
     try:
@@ -105,41 +117,82 @@ def inlined(model: ModelProto) -> ModelProto:
 
 
 class _Expansion:
-    """How many nodes remain once every function call is replaced by the function's body."""
+    """How many nodes and bytes remain once every function call is replaced by the function's body."""
 
     def __init__(self, functions: Iterable[FunctionProto]) -> None:
         self.functions = {(f.domain, f.name, f.overload): f for f in functions}
-        self.sizes: dict[tuple[str, str, str], int] = {}
+        self.sizes: dict[tuple[str, str, str], tuple[int, int]] = {}
         self.open: list[tuple[str, str, str]] = []
 
-    def of_nodes(self, nodes: Iterable[NodeProto]) -> int:
-        return sum(self._of_node(node) for node in nodes)
+    def of_nodes(self, nodes: Iterable[NodeProto]) -> tuple[int, int]:
+        count = size = 0
+        for node in nodes:
+            inner_count, inner_size = self._of_node(node)
+            count += inner_count
+            size += inner_size
+        return count, size
 
-    def _of_node(self, node: NodeProto) -> int:
+    def _of_node(self, node: NodeProto) -> tuple[int, int]:
         key = (node.domain, node.op_type, node.overload)
-        bodies = sum(self.of_nodes(g.node) for a in node.attribute for g in graphs_of(a))
+        count = size = 0
+        for attribute in node.attribute:
+            for body in graphs_of(attribute):
+                inner_count, inner_size = self.of_nodes(body.node)
+                count += inner_count
+                size += inner_size
         if key not in self.functions:
-            return 1 + bodies
+            return 1 + count, node.ByteSize() + size
         if key not in self.sizes:
             if key in self.open:
                 chain = " → ".join(f"{d}::{n}" for d, n, _ in [*self.open, key])
                 raise ModelError("a function of the model calls itself", where=chain)
+            if len(self.open) >= MAX_FUNCTION_DEPTH:
+                raise ModelError(
+                    f"the model's functions call each other more than {MAX_FUNCTION_DEPTH} deep",
+                    hint="inline some of them: onnx.inliner.inline_local_functions(model)",
+                )
             self.open.append(key)
             self.sizes[key] = self.of_nodes(self.functions[key].node)
             self.open.pop()
-        return self.sizes[key] + bodies
+        return self.sizes[key][0] + count, self.sizes[key][1] + size
 
 
-def check_graph(graph: GraphProto, outer: set[str], notes: list[str]) -> None:
+def check_amount(nodes: int, graph: GraphProto) -> None:
+    """Refuse a graph of more nodes or constants than are analysed."""
+    constants = len(graph.initializer) + len(graph.sparse_initializer)
+    for count, most, what in ((nodes, MAX_NODES, "nodes"), (constants, MAX_CONSTANTS, "constants")):
+        if count > most:
+            raise ModelError(f"the model has {count:,} {what}", hint=f"at most {most:,} are analysed")
+
+
+class Names:
+    """The names known in a graph and in those around it, without a copy of theirs in each."""
+
+    __slots__ = ("around", "own")
+
+    def __init__(self, own: set[str], around: Names | None = None) -> None:
+        self.own = own
+        self.around = around
+
+    def __contains__(self, name: str) -> bool:
+        names: Names | None = self
+        while names is not None:
+            if name in names.own:
+                return True
+            names = names.around
+        return False
+
+
+def check_graph(graph: GraphProto, outer: Names | None, notes: list[str]) -> None:
     """Every operand has a producer, no cycle, nodes in a runnable order (sorted where they are not)."""
     if not all(v.name for v in (*graph.input, *graph.output)):
         raise ModelError(
             f"an input or output of graph '{graph.name}' has no name", hint="the model is damaged; export it again"
         )
     _drop_idle(graph, notes)
-    known = outer | constant_names(graph) | {v.name for v in graph.input}
+    known = Names(constant_names(graph) | {v.name for v in graph.input}, outer)
     produced = {o for node in graph.node for o in node.output if o}
-    available = set(known)
+    available = Names(set(known.own), outer)
     in_order = True
     for node in graph.node:
         for name in _needs(node):
@@ -152,7 +205,7 @@ def check_graph(graph: GraphProto, outer: set[str], notes: list[str]) -> None:
                     hint="the model is damaged; export it again",
                 )
             in_order = False
-        available.update(o for o in node.output if o)
+        available.own.update(o for o in node.output if o)
     if not in_order:
         _sort(graph, known)
         notes.append(f"the nodes of graph '{graph.name}' are not in topological order; sorted")
@@ -194,7 +247,7 @@ def _captures(graph: GraphProto) -> set[str]:
     return used - own
 
 
-def _sort(graph: GraphProto, known: set[str]) -> None:
+def _sort(graph: GraphProto, known: Names) -> None:
     """Kahn's algorithm, stable; raises ModelError on a cycle."""
     producer = {o: k for k, node in enumerate(graph.node) for o in node.output if o}
     waiting = [{producer[n] for n in _needs(node) if n in producer and n not in known} for node in graph.node]

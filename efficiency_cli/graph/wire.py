@@ -48,9 +48,11 @@ class Bytes:
 # payloads up to this many bytes stay: shape inference reads them (method.md §3: "a few KB")
 KEEP_BYTES = 2048
 # a structure larger than this is not a network but an attack or a mistake
-MAX_KEPT_BYTES = 256 * 2**20
+MAX_KEPT_BYTES = 64 * 2**20
+# a name, or a list in one piece, longer than this is one too
+MAX_TEXT_BYTES = 2**18
 # scanning is bounded too: a 40,000-node network has about 0.2 M fields outside its small messages
-MAX_FIELDS = 4_000_000
+MAX_FIELDS = 1_000_000
 # protobuf itself refuses messages nested deeper than 100
 MAX_DEPTH = 100
 
@@ -86,15 +88,16 @@ def _onnx_messages() -> _Message:
     )
     sparse = _Message(enter={1: tensor, 2: tensor})
     node_fields: dict[int, _Message] = {}
-    node = _Message(enter=node_fields, drop=frozenset({6}))
-    graph = _Message(enter={1: node, 5: tensor, 15: sparse}, drop=frozenset({10}))
+    # doc strings and metadata go wherever they are
+    node = _Message(enter=node_fields, drop=frozenset({6, 9}))
+    graph = _Message(enter={1: node, 5: tensor, 15: sparse}, drop=frozenset({10, 16}))
     node_fields[5] = _Message(
         enter={5: tensor, 6: graph, 10: tensor, 11: graph, 22: sparse, 23: sparse},
         drop=frozenset({4, 13}),  # a long string (a compiled blob) and the doc string
         verbatim_from=frozenset({7, 8, 9}),
     )
-    function = _Message(enter={7: node, 11: node_fields[5]}, drop=frozenset({8}))
-    return _Message(enter={7: graph, 25: function}, drop=frozenset({6, 20}))
+    function = _Message(enter={7: node, 11: node_fields[5]}, drop=frozenset({8, 14}))
+    return _Message(enter={7: graph, 25: function}, drop=frozenset({6, 14, 20}))
 
 
 _MODEL = _onnx_messages()
@@ -152,6 +155,8 @@ class _Scan:
                     kept_from = pos + length
                 else:  # it stays as it is, inside the run of bytes that is kept at the end
                     self.kept = kept_before
+            elif length > MAX_TEXT_BYTES:
+                raise WireError(f"a name or a list takes {length:,} bytes", start)
             pos += length
         chunks.append(self._keep(kept_from, end))
         if dropped:
