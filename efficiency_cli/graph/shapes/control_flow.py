@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # a Loop whose values change shape is walked twice, but not inside too many such Loops: 2 ** depth walks
 MAX_DEPTH_OF_SECOND_ROUNDS = 4
+# nor after so many nodes in all
+MAX_VISITS_BEFORE_SECOND_ROUND = 50_000
 
 
 def visit_if(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
@@ -45,7 +47,8 @@ def visit_loop(walker: Walker, index: int, node: NodeProto, scope: Scope) -> Non
     head: list[TypeInfo | None] = [TypeInfo(TensorProto.INT64, ()), TypeInfo(TensorProto.BOOL, ())]
     outputs = _body_outputs(walker, index, "body", body, scope, head + carried)
     after = outputs[1 : 1 + len(carried)]
-    if scope.depth < MAX_DEPTH_OF_SECOND_ROUNDS and _changes(carried, after):
+    again = scope.depth < MAX_DEPTH_OF_SECOND_ROUNDS and walker.visits < MAX_VISITS_BEFORE_SECOND_ROUND
+    if again and _changes(carried, after):
         # the value grows or changes: one more round with the larger shapes, flagged as a bound
         carried = [_larger([a, b]) for a, b in zip(carried, after, strict=False)]
         outputs = _body_outputs(walker, index, "body", body, scope, head + carried)

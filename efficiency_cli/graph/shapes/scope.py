@@ -99,7 +99,10 @@ _CONSTANT_VALUES: dict[str, tuple[int, Any]] = {
 def _enter_tensor(scope: Scope, name: str, tensor: TensorProto) -> None:
     shape = tuple(tensor.dims)
     scope.types[name] = TypeInfo(tensor.data_type, shape)
-    if tensor.data_location == TensorProto.EXTERNAL or math.prod(shape) > MAX_VALUE_ELEMENTS:
+    # text takes no part in shape arithmetic, and sums of it grow
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.data_type == TensorProto.STRING:
+        return
+    if math.prod(shape) > MAX_VALUE_ELEMENTS:
         return
     value = _small_value(tensor)
     if value is not None:

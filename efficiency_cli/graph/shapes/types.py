@@ -15,7 +15,7 @@ from onnx import TypeProto
 Dim = int | None
 
 # longer sequences are described by what their elements have in common
-MAX_SEQUENCE = 4096
+MAX_SEQUENCE = 1024
 
 
 class TypeInfo(Struct, frozen=True):

@@ -44,7 +44,12 @@ def fold(
             results = operator(node, _RUN_PARAMS | {"opsets": {"": version}}).run(*operands)
     except Exception:  # the reference operators raise whatever numpy raises; a gap is reported by name
         return nothing
-    return [np.asarray(r) if isinstance(r, np.ndarray | np.generic) else None for r in results]
+    return [np.asarray(r) if isinstance(r, np.ndarray | np.generic) and _is_number(r) else None for r in results]
+
+
+def _is_number(value: np.ndarray[Any, Any] | np.generic) -> bool:
+    """Not text or Python objects, whose size is not that of their array."""
+    return value.dtype.kind not in "OUSV"
 
 
 @lru_cache(maxsize=1024)

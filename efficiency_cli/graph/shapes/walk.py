@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 from efficiency_cli.errors import ModelError
-from efficiency_cli.graph.shapes import bounds, contrib, sequences
+from efficiency_cli.graph.binding import MAX_RANK
+from efficiency_cli.graph.shapes import bounds, contrib, hazards, sequences
 from efficiency_cli.graph.shapes.control_flow import VISITORS
 from efficiency_cli.graph.shapes.needs import needed_values
 from efficiency_cli.graph.shapes.scope import (
@@ -40,6 +41,7 @@ class Walker:
         self.symbols = symbols
         self.sizes = sizes
         self.notes: list[str] = []
+        self.visits = 0
         self.opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
         newest = onnx.defs.onnx_opset_version()
         if self.opsets.get("", newest) > newest:
@@ -79,7 +81,9 @@ class Walker:
         return declared
 
     def enter_inferred(self, model: ModelProto, scope: Scope) -> None:
-        """onnx's inference over the whole model; silently nothing where it refuses the model."""
+        """onnx's inference over the whole model; silently nothing where it refuses the model or would not end."""
+        if hazards.in_graph(model.graph):
+            return
         try:
             result = onnx.shape_inference.infer_shapes(model, data_prop=False)
         except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, UnicodeDecodeError):
@@ -87,7 +91,7 @@ class Walker:
         for value in (*result.graph.value_info, *result.graph.output):
             info = TypeInfo.of(value.type, self.symbols)
             # onnx keeps only what the elements of a list have in common: the walk knows each
-            if info is not None and info.static and not info.sequence:
+            if info is not None and info.static and not info.sequence and len(info.static_shape) <= MAX_RANK:
                 scope.types.setdefault(value.name, info)
 
     # --- the walk --------------------------------------------------------------------------
@@ -95,6 +99,7 @@ class Walker:
     def walk(self, graph: GraphProto, scope: Scope, declared: Mapping[str, TypeInfo]) -> None:
         needed = needed_values(graph)
         for index, node in enumerate(graph.node):
+            self.visits += 1
             self._visit(index, node, scope, declared)
             if node.op_type in FOLDABLE and any(o in needed for o in node.output):
                 self._fold(node, scope)
@@ -126,7 +131,13 @@ class Walker:
             scope.types[name] = info
 
     def sized(self, name: str, info: TypeInfo) -> TypeInfo:
-        """Apply `--dim TENSOR[AXIS]=N` to a tensor inside the graph."""
+        """Apply `--dim TENSOR[AXIS]=N` to a tensor inside the graph; refuse one of too many axes."""
+        if info.shape is not None and len(info.shape) > MAX_RANK:
+            raise ModelError(
+                f"tensor '{name}' has {len(info.shape):,} axes",
+                where=f"at most {MAX_RANK} are analysed",
+                hint="check the model: python -m onnx.checker MODEL",
+            )
         if not self.sizes or info.shape is None:
             return info
         dims = tuple(self.sizes.get(f"{name}[{axis}]", d) for axis, d in enumerate(info.shape))
@@ -149,6 +160,9 @@ class Walker:
     def _infer_node(self, node: NodeProto, operands: Sequence[TypeInfo | None], scope: Scope) -> list[TypeInfo | None]:
         """One node through onnx's own inference, with the small values that are known."""
         schema = _schema(node.op_type, "" if node.domain in STANDARD else node.domain, self.version(node))
+        hazard = hazards.in_node(node)
+        if hazard is not None:
+            raise _contradiction(node, operands, hazard)
         if schema is None or any(o is None for o, i in zip(operands, node.input, strict=False) if i):
             return [None] * len(node.output)
         types = {i: o.proto() for i, o in zip(node.input, operands, strict=False) if i and o is not None}
