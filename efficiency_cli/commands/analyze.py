@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from efficiency_cli.commands import options, values
-from efficiency_cli.commands.options import CountingOptions, HardwareOptions, ModelOptions
+from efficiency_cli.commands.options import CountingOptions, HardwareOptions, ModelOptions, PhaseOptions
 from efficiency_cli.commands.output import OutputOptions
 from efficiency_cli.errors import ExitCode, Inconclusive, ProfileError
 
 if TYPE_CHECKING:
     from efficiency_cli.hardware.profile import Profile
     from efficiency_cli.roofline.estimate import Estimate
+    from efficiency_cli.roofline.network import Network
+    from efficiency_cli.roofline.phases import Phase
 
 # names told for each thing that is not known
 _MOST_NAMED = 5
@@ -24,6 +28,7 @@ _MOST_NAMED = 5
 @click.argument("model", type=values.File())
 @options.model
 @options.counting
+@options.phase
 @options.hardware
 @options.output
 @options.strict
@@ -31,6 +36,7 @@ def command(
     model: str,
     sizes: ModelOptions,
     counting: CountingOptions,
+    phase: PhaseOptions,
     hardware: HardwareOptions,
     output: OutputOptions,
     strict: bool,
@@ -49,7 +55,7 @@ def command(
 
     targets = output.checked(reports.formats, inputs=[model, *hardware.hw])
     machines = _with_runtime(hardware.profiles(), hardware.runtime, output)
-    estimates = _estimates(model, sizes, counting, machines, hardware)
+    estimates = _estimates(model, Asked(sizes, counting, phase), machines, hardware)
     output.write(targets, lambda t: reports.render(t.format, estimates, output.view(t), command="analyze"))
     output.notes(note for e in estimates for note in reports.notes_of(e))
     if strict:
@@ -57,21 +63,54 @@ def command(
     return ExitCode.OK
 
 
-def _estimates(
-    path: str,
-    sizes: ModelOptions,
-    counting: CountingOptions,
-    machines: Sequence[Profile],
-    hardware: HardwareOptions,
-) -> list[Estimate]:
-    """One estimate a machine; one without machine when none was named. The model is read once."""
-    from efficiency_cli.roofline.estimate import count, estimate
+@dataclass(frozen=True)
+class Asked:
+    """What was asked about the model, whatever the machine."""
 
-    model = sizes.read(path)
-    network = count(model, counting.choices(model))
+    sizes: ModelOptions
+    counting: CountingOptions
+    phase: PhaseOptions
+
+    def counted(self, path: str, phase: Phase | None) -> Network:
+        """The model at `path`, in the sizes of `phase` where there is one."""
+        from efficiency_cli.roofline.estimate import count
+
+        model = self.sizes.read(path, phase.sizes if phase else None)
+        return count(model, self.counting.choices(model))
+
+
+def _estimates(path: str, asked: Asked, machines: Sequence[Profile], hardware: HardwareOptions) -> list[Estimate]:
+    """One estimate a machine; one without machine when none was named. The model is read once."""
+    phase = asked.phase.chosen()
+    estimates = _on_each(asked.counted(path, phase), machines, hardware)
+    return estimates if phase is None else _of_phase(path, asked, phase, estimates, machines, hardware)
+
+
+def _on_each(network: Network, machines: Sequence[Profile], hardware: HardwareOptions) -> list[Estimate]:
+    from efficiency_cli.roofline.estimate import estimate
+
     if not machines:
         return [estimate(network)]
     return [estimate(network, m, runtime=hardware.runtime, overlap=hardware.overlap) for m in machines]
+
+
+def _of_phase(
+    path: str,
+    asked: Asked,
+    phase: Phase,
+    estimates: Sequence[Estimate],
+    machines: Sequence[Profile],
+    hardware: HardwareOptions,
+) -> list[Estimate]:
+    """The estimates with their phase, and the other phase's time where the file can run in it too."""
+    from efficiency_cli.roofline.phases import PhaseError, generating
+
+    others: Sequence[Estimate | None] = [None] * len(estimates)
+    # standard input cannot be read twice
+    if machines and path != "-":
+        with suppress(PhaseError):  # a file of one phase
+            others = _on_each(asked.counted(path, phase.other), machines, hardware)
+    return [generating(e, phase, other) for e, other in zip(estimates, others, strict=True)]
 
 
 def _with_runtime(machines: Sequence[Profile], runtime: str | None, output: OutputOptions) -> list[Profile]:

@@ -2,6 +2,7 @@
 
     @options.model          adds --dim --shape --batch        and passes  shapes: ModelOptions
     @options.counting       adds --count --branch --trip --ops       and passes  counting: CountingOptions
+    @options.phase          adds --phase --context                   and passes  phase: PhaseOptions
     @options.hardware       adds --hw --runtime --set …       and passes  hardware: HardwareOptions
     @options.output(...)    adds --format --color -q -v       and passes  output: OutputOptions
 
@@ -25,8 +26,10 @@ from efficiency_cli.errors import MissingDimension, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from efficiency_cli.costs.control_flow import Choices
+    from efficiency_cli.graph.binding import Propose
     from efficiency_cli.graph.model import Model
     from efficiency_cli.hardware.profile import Profile
+    from efficiency_cli.roofline.phases import Phase
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -89,14 +92,14 @@ class ModelOptions:
     shapes: Sequence[tuple[str, tuple[int, ...]]]
     batch: int | None
 
-    def read(self, path: str) -> Model:
-        """The model at `path` ('-': standard input) in these sizes."""
+    def read(self, path: str, propose: Propose | None = None) -> Model:
+        """The model at `path` ('-': standard input) in these sizes, and those that `propose` gives."""
         from efficiency_cli.graph.read import read_model
 
         dims: Mapping[str, int] = _merged("--dim", self.dims)
         shapes: Mapping[str, Sequence[int]] = _merged("--shape", self.shapes)
         try:
-            return read_model(path, dims=dims, shapes=shapes, batch=self.batch)
+            return read_model(path, dims=dims, shapes=shapes, batch=self.batch, propose=propose)
         except MissingDimension as error:
             raise MissingDimension(error.what, where=error.where, hint=_again(error.hint, path)) from error
 
@@ -227,6 +230,36 @@ class HardwareOptions:
                 hint = "name one: --hw ID; list them: effcli hw list"
                 raise UsageError(f"{name} needs a machine", hint=hint)
 
+
+@dataclass(frozen=True)
+class PhaseOptions:
+    """Which phase of a decoder, with how many tokens."""
+
+    phase: str | None
+    context: int | None
+
+    def __post_init__(self) -> None:
+        if self.context is not None and self.phase is None:
+            raise UsageError("--context needs a phase", hint="name one: --phase prefill, or --phase decode")
+
+    def chosen(self) -> Phase | None:
+        from efficiency_cli.roofline.phases import Phase
+
+        return Phase(self.phase, self.context) if self.phase else None
+
+
+phase = _gathered(
+    "phase",
+    PhaseOptions,
+    [
+        option(
+            "--phase",
+            type=values.OneOf("prefill", "decode"),
+            help="Sizes of a decoder with a key/value cache: all of the context at once, or one token after it.",
+        ),
+        option("--context", type=values.Size("--context 128"), help="Tokens of the context, for --phase."),
+    ],
+)
 
 debug = option("--debug", is_flag=True, expose_value=False, help="Show a traceback when something fails.")
 hw_dirs = option(

@@ -115,9 +115,12 @@ class Size(Value):
 
     name = "N"
 
+    def __init__(self, example: str = "--batch 8") -> None:
+        self.example = example
+
     def parse(self, text: str) -> int:
         if not _DIGITS.fullmatch(text) or int(text) < 1:
-            raise ValueError(f"'{short(text)}' is not a whole number above 0\nas in: --batch 8")
+            raise ValueError(f"'{short(text)}' is not a whole number above 0\nas in: {self.example}")
         return int(text)
 
 

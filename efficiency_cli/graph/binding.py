@@ -66,7 +66,7 @@ def with_sizes(request: Request, interface: Interface, sizes: Mapping[str, int])
         name, _, axis = key[:-1].rpartition("[")
         symbol = (interface.inputs[name] or ())[int(axis)]
         shape = request.shapes.get(name, ())
-        given = [request.dims[k] for k in (key, symbol) if k in request.dims]
+        given = [request.dims[k] for k in (key, symbol) if isinstance(k, str) and k in request.dims]
         given += [shape[int(axis)]] if int(axis) < len(shape) else []
         for other in given:
             if other != size:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from efficiency_cli.roofline.estimate import Estimate
     from efficiency_cli.roofline.latency import Machine
     from efficiency_cli.roofline.memory import Fit
+    from efficiency_cli.roofline.phases import Generation
 
 # outputs, data types and operators named in one line; the rest is a number
 _MOST_NAMED = 3
@@ -71,13 +72,16 @@ def header_of(estimate: Estimate) -> Line:
 def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
     """The answer first, then what it is made of. Nothing here depends on how it is shown."""
     lines = _latency(estimate)
+    if estimate.generation is not None:
+        lines.append(_phase(estimate.generation))
     lines.append(_work(estimate))
     if estimate.share is not None:
         lines.append(_limits(estimate))
     lines.append(_memory(estimate))
     if estimate.totals.kv_cache_bytes:
+        growth = f"{format_bytes(estimate.totals.kv_cache_bytes_per_token)} a token"
         cache = Part(f"KV cache {format_bytes(estimate.totals.kv_cache_bytes)} after the run")
-        lines.append(Line("", (cache,), extra=True))
+        lines.append(Line("", (cache, Part(growth)), extra=True))
     if estimate.energy_j is not None:
         lines.append(Line("Energy", _energy(estimate), extra=True))
     lines.append(_model(estimate))
@@ -111,6 +115,15 @@ def _latency(estimate: Estimate) -> list[Line]:
     bound = Part(f"bound {format_time(times.bound_s)}")
     trust = (Part("80 % of runs"), bound, *_trust(machine, estimate.dtype))
     return [Line("Latency", tuple(parts), "   "), Line("", trust, "; ")]
+
+
+def _phase(generation: Generation) -> Line:
+    """Which phase of a decoder this is, and the times of both."""
+    parts = [Part(generation.told)]
+    for label, times in (("first token", generation.ttft), ("each further token", generation.tpot)):
+        if times is not None:
+            parts.append(Part(f"{label} {format_time(times.expected_s)}"))
+    return Line("Phase", tuple(parts), "; ")
 
 
 def _trust(machine: Machine, dtype: str) -> list[Part]:

@@ -24,6 +24,7 @@ from efficiency_cli.roofline.energy import kernel_energy
 from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times, outside_calibration
 from efficiency_cli.roofline.memory import Fit, LiveSet, fit
 from efficiency_cli.roofline.network import Kernel, Network
+from efficiency_cli.roofline.phases import Generation
 from efficiency_cli.roofline.totals import Coverage, Totals, counted
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
     energies: tuple[float | None, ...] = ()
     batch: int = 1
     notes: tuple[str, ...] = ()
+    generation: Generation | None = None
 
     @property
     def model(self) -> Model:

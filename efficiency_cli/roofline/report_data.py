@@ -159,7 +159,7 @@ def _source(key: str, number: Quantity, sources: Mapping[str, str]) -> Source:
 def _totals(estimate: Estimate) -> TotalsPart:
     t = estimate.totals
     ram, flash = memory_needs(estimate)
-    share = estimate.share
+    share, generation = estimate.share, estimate.generation
     fields = {o: f for o in estimate.model.graph.outputs if (f := estimate.receptive_fields.get(o))}
     return {
         "macs": t.macs,
@@ -195,6 +195,11 @@ def _totals(estimate: Estimate) -> TotalsPart:
         "receptive_field": {name: _extents(f.size) for name, f in fields.items()},
         "receptive_field_geometry": {name: _geometry(f) for name, f in fields.items()},
         "kv_cache_bytes": t.kv_cache_bytes,
+        "kv_cache_bytes_per_token": t.kv_cache_bytes_per_token,
+        "phase": generation.phase if generation else None,
+        "context": generation.context if generation else None,
+        "ttft_s": _latency(generation.ttft) if generation and generation.ttft else None,
+        "tpot_s": _latency(generation.tpot) if generation and generation.tpot else None,
     }
 
 

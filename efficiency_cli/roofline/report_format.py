@@ -161,6 +161,13 @@ class TotalsPart(TypedDict):
     ]
     receptive_field_geometry: Annotated[dict[str, FieldPart], Meta(description="by output")]
     kv_cache_bytes: Bytes
+    kv_cache_bytes_per_token: Annotated[
+        int, Meta(ge=0, description="bytes by which the cache grows with each position")
+    ]
+    phase: Annotated[str | None, Meta(description="prefill or decode, where it was asked for")]
+    context: Annotated[int | None, Meta(description="positions: new ones in prefill, in the cache in decode")]
+    ttft_s: Annotated[Latency | None, Meta(description="time to first token: prefill of the context")]
+    tpot_s: Annotated[Latency | None, Meta(description="time per output token: decode at the context")]
 
 
 class UnmodelledPart(TypedDict):

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from efficiency_cli.graph.caches import cache_bytes
 from efficiency_cli.graph.model import Graph
 from efficiency_cli.roofline.memory import LiveSet, live_set
 from efficiency_cli.roofline.network import Kernel, Network
-
-# key and value caches of decoders, as the exporters in use name them (inputs, or their counterpart outputs)
-_CACHE_PREFIXES = ("past", "cache", "present")
 
 
 class Totals(Struct, frozen=True):
@@ -34,6 +32,7 @@ class Totals(Struct, frozen=True):
     activation_bytes_written: int
     kernels: int
     kv_cache_bytes: int
+    kv_cache_bytes_per_token: int
 
     @property
     def flops(self) -> int:
@@ -83,6 +82,7 @@ def totals_of(network: Network, kernels: Sequence[Kernel], live: LiveSet) -> Tot
         if constant.dtype is not None and constant.bytes:
             stored_bytes[constant.dtype.value] += constant.bytes
     elements, size = network.activations
+    cache, a_token = cache_bytes(network.model.graph)
     return Totals(
         macs=sum(node.macs for node in network.nodes),
         ops=sum(node.ops for node in network.nodes),
@@ -99,18 +99,9 @@ def totals_of(network: Network, kernels: Sequence[Kernel], live: LiveSet) -> Tot
         activation_bytes_read=sum(k.read_bytes for k in kernels),
         activation_bytes_written=sum(k.written_bytes for k in kernels),
         kernels=sum(k.repeat for k in kernels),
-        kv_cache_bytes=_kv_cache(network.model.graph),
+        kv_cache_bytes=cache,
+        kv_cache_bytes_per_token=a_token,
     )
-
-
-def _kv_cache(graph: Graph) -> int:
-    """Bytes of the key/value cache after the run: the `present` outputs, else the `past` inputs."""
-    for names in (graph.outputs, graph.inputs):
-        caches = [graph.tensors[n] for n in names if n.lower().startswith(_CACHE_PREFIXES)]
-        size = sum(t.bytes for t in caches if t.rank >= 4)
-        if size:
-            return size
-    return 0
 
 
 def coverage_of(network: Network) -> Coverage:

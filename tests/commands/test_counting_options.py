@@ -144,3 +144,46 @@ def test_a_wrong_file_of_operators(effcli, saved, ops):
     result = effcli("analyze", saved(FOLD), "--ops", ops)
     assert result.code == 2
     assert "ops.yaml:2:13: 'nummel'" in result.err
+
+
+SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "decoder_kv.onnx"
+
+
+def test_a_phase_with_its_times(effcli):
+    report = analyzed(effcli, SAMPLE, "--phase", "decode", "--context", "64", "--hw", "a100")
+    totals = report["totals"]
+    assert (totals["phase"], totals["context"]) == ("decode", 64)
+    assert totals["kv_cache_bytes"] == 65 * totals["kv_cache_bytes_per_token"]
+    assert totals["tpot_s"] == totals["latency_s"]
+    # 64 positions at once take longer than one
+    assert totals["ttft_s"]["expected"] > totals["tpot_s"]["expected"]
+
+
+def test_a_phase_on_the_first_screen(effcli):
+    result = effcli("analyze", SAMPLE, "--phase", "prefill", "--context", "64", "--hw", "a100")
+    assert result.code == 0
+    line = next(line for line in result.out.splitlines() if "Phase" in line)
+    assert "prefill: 64 new positions" in line
+    assert "first token" in line
+    assert "assumed" not in result.err.replace("'batch'", "").partition("sequence")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--phase", "decode"), ("needs the number of tokens: --context N", "--context 128")),
+        (("--phase", "decod"), ("did you mean 'decode'?",)),
+        (("--context", "8"), ("--context needs a phase", "--phase prefill")),
+        (("--phase", "decode", "--context", "0"), ("--context: '0' is not a whole number above 0",)),
+    ],
+)
+def test_a_wrong_phase(effcli, arguments, words):
+    result = effcli("analyze", SAMPLE, *arguments)
+    assert result.code == 2
+    assert all(word in result.err for word in words), result.err
+
+
+def test_no_phase_without_a_cache(effcli, saved):
+    result = effcli("analyze", saved(PADDED), "--phase", "prefill", "--context", "8")
+    assert result.code == 2
+    assert "needs a decoder" in result.err
