@@ -63,10 +63,11 @@ class Binding(Struct, frozen=True):
 def with_sizes(request: Request, interface: Interface, sizes: Mapping[str, int]) -> Request:
     """The request with `sizes` ('INPUT[AXIS]') put in. Raises UsageError where it says otherwise itself."""
     for key, size in sizes.items():
-        name, _, axis = key[:-1].rpartition("[")
-        symbol = (interface.inputs[name] or ())[int(axis)]
-        shape = request.shapes.get(name, ())
-        given = [request.dims[k] for k in (key, symbol) if isinstance(k, str) and k in request.dims]
+        tensor, _, axis = key[:-1].rpartition("[")
+        symbol = (interface.inputs[tensor] or ())[int(axis)]
+        shape = request.shapes.get(tensor, ())
+        names = [key, symbol] if isinstance(symbol, str) else [key]
+        given = [request.dims[name] for name in names if name in request.dims]
         given += [shape[int(axis)]] if int(axis) < len(shape) else []
         for other in given:
             if other != size:
