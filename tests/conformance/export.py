@@ -1,6 +1,6 @@
 """Write every conformance vector as an .onnx file, and what a counter must say of them as expected.json.
 
-    python tests/conformance/export.py OUT
+python tests/conformance/export.py OUT
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def test_the_tool_counts_as_the_vector_says(vector, tmp_path):
     assert bool(result.assumptions) or not vector.flags.get("batch_assumed", False)
 
 
-def test_there_are_at_least_150_vectors_of_different_names():
-    assert len(VECTORS) >= 150
+def test_there_are_at_least_250_vectors_of_different_names():
+    assert len(VECTORS) >= 250
     assert [name for name, count in Counter(v.name for v in VECTORS).items() if count > 1] == []
 
 
