@@ -30,6 +30,8 @@ _EPILOGUES = frozenset("Relu LeakyRelu Clip Sigmoid HardSigmoid HardSwish Tanh A
 _UNARY_EPILOGUES = _EPILOGUES - {"Add", "Mul"}
 _QUANTIZE = frozenset({"QuantizeLinear"})
 _DEQUANTIZE = frozenset({"DequantizeLinear"})
+# operators whose operand 2 is a bias: added inside the integer kernel, though some exporters leave it in float
+_BIASED = frozenset("Conv ConvTranspose Gemm FusedConv FusedGemm".split())
 _NORMALIZED = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm"})
 
 
@@ -233,7 +235,7 @@ class _Planner:
             return None
         types: list[DType] = []
         chained = False
-        for name in node.inputs:
+        for slot, name in enumerate(node.inputs):
             tensor = self.graph.tensors.get(name)
             if tensor is None or not name or tensor.dtype is None or not tensor.dtype.is_float:
                 continue
@@ -250,6 +252,8 @@ class _Planner:
                 chained = True
             elif tensor.is_constant and (node.op in _EPILOGUES or tensor.numel <= 1):
                 continue  # Clip bounds, an Add's constant: part of the kernel
+            elif tensor.is_constant and slot == 2 and node.op in _BIASED:
+                continue
             else:
                 return None
         if not types:
