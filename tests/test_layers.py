@@ -31,7 +31,7 @@ SAME_LEVEL = {("quantity", "errors"), ("errors", "quantity"), ("__main__", "cli"
 HOMES = {
     "onnx": ("graph.read", "graph.structure", "graph.shapes"),
     "google": ("graph.read", "graph.structure", "graph.shapes"),
-    "numpy": ("graph.shapes", "measure"),
+    "numpy": ("graph.shapes", "graph.effective", "measure"),
     "rich": ("reports.table",),
     "click": ("cli", "commands"),
     "yaml": ("hardware.load", "hardware.tree", "config"),

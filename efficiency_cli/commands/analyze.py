@@ -79,10 +79,22 @@ class Asked:
         return count(model, self.counting.choices(model))
 
 
+    def beside(self, network: Network) -> dict[str, object]:
+        """Fields of an Estimate with counts of another kind, that were asked for beside the usual ones."""
+        if not self.counting.effective:
+            return {}
+        from efficiency_cli.roofline.effective import effective
+
+        return {"effective": effective(network)}
+
+
 def _estimates(path: str, asked: Asked, machines: Sequence[Profile], hardware: HardwareOptions) -> list[Estimate]:
     """One estimate a machine; one without machine when none was named. The model is read once."""
+    from msgspec.structs import replace
+
     phase = asked.phase.chosen()
-    estimates = _on_each(asked.counted(path, phase), machines, hardware)
+    network = asked.counted(path, phase)
+    estimates = [replace(e, **asked.beside(network)) for e in _on_each(network, machines, hardware)]
     return estimates if phase is None else _of_phase(path, asked, phase, estimates, machines, hardware)
 
 

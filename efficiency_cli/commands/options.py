@@ -1,7 +1,7 @@
 """The options that several commands share, in groups; each group reaches the command as one object.
 
     @options.model          adds --dim --shape --batch        and passes  shapes: ModelOptions
-    @options.counting       adds --count --branch --trip --ops       and passes  counting: CountingOptions
+    @options.counting       adds --count --branch --trip --ops …     and passes  counting: CountingOptions
     @options.phase          adds --phase --context                   and passes  phase: PhaseOptions
     @options.hardware       adds --hw --runtime --set …       and passes  hardware: HardwareOptions
     @options.output(...)    adds --format --color -q -v       and passes  output: OutputOptions
@@ -137,6 +137,7 @@ class CountingOptions:
     branch: str
     trips: Sequence[tuple[str, int]]
     ops: str | None
+    effective: bool
 
     def choices(self, model: Model) -> Choices:
         """What was asked for. Raises UsageError for a --trip that names no loop of `model`, ConfigError for a
@@ -184,6 +185,11 @@ counting = _gathered(
             help="The branch of an If that counts, where no constant decides; max is the costliest.",
         ),
         option("--trip", "trips", type=values.Trip(), multiple=True, help="How often a Loop runs. Repeatable."),
+        option(
+            "--effective",
+            is_flag=True,
+            help="Read the weights; count what is left without all-zero channels and zero elements.",
+        ),
         option("--ops", type=values.File(), metavar="FILE", help="Costs of your own operators, in YAML."),
     ],
 )

@@ -25,6 +25,7 @@ from efficiency_cli.reports.rows import Row
 
 if TYPE_CHECKING:
     from efficiency_cli.reports.view import View
+    from efficiency_cli.roofline.effective import Effective
     from efficiency_cli.roofline.estimate import Estimate
     from efficiency_cli.roofline.latency import Machine
     from efficiency_cli.roofline.memory import Fit
@@ -75,6 +76,8 @@ def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
     if estimate.generation is not None:
         lines.append(_phase(estimate.generation))
     lines.append(_work(estimate))
+    if estimate.effective is not None:
+        lines.append(_effective(estimate.effective))
     if estimate.share is not None:
         lines.append(_limits(estimate))
     lines.append(_memory(estimate))
@@ -157,6 +160,19 @@ def _work(estimate: Estimate) -> Line:
         beside = f" (ridge {format_count(ridge)})" if ridge is not None else ""
         parts.append(Part(f"{format_count(totals.arithmetic_intensity)} OPs/B{beside}"))
     return Line("Work", tuple(parts))
+
+
+def _effective(found: Effective) -> Line:
+    """What is left where zero weights are skipped."""
+    share = _percent(found.zero_elements, found.elements)
+    parts = [
+        Part(f"{format_count(found.macs)} MACs without all-zero channels"),
+        Part(f"{found.zero_channels:,} of {found.channels:,} are"),
+        Part(f"{share} of weights are zero"),
+    ]
+    if found.unread:
+        parts.append(Part(f"weights of {len(found.unread):,} nodes not read", "bad"))
+    return Line("Effective", tuple(parts), "; ")
 
 
 def _limits(estimate: Estimate) -> Line:

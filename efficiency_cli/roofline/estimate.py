@@ -28,6 +28,7 @@ from efficiency_cli.roofline.phases import Generation
 from efficiency_cli.roofline.totals import Coverage, Totals, counted
 
 if TYPE_CHECKING:
+    from efficiency_cli.roofline.effective import Effective
     from efficiency_cli.roofline.report_format import Report
 
 # index arithmetic runs beside the network's own and is not worth a note
@@ -63,6 +64,7 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
     batch: int = 1
     notes: tuple[str, ...] = ()
     generation: Generation | None = None
+    effective: Effective | None = None
 
     @property
     def model(self) -> Model:

@@ -21,6 +21,7 @@ from efficiency_cli.roofline.report_format import (
     Bound,
     CalibrationPart,
     CoveragePart,
+    EffectivePart,
     FieldPart,
     HardwarePart,
     KernelPart,
@@ -37,6 +38,7 @@ from efficiency_cli.roofline.report_format import (
 
 if TYPE_CHECKING:
     from efficiency_cli.graph.receptive_field import Field
+    from efficiency_cli.roofline.effective import Effective
     from efficiency_cli.roofline.estimate import Estimate
 
 # what `graph.execution` says of a node that runs before the network does
@@ -196,10 +198,23 @@ def _totals(estimate: Estimate) -> TotalsPart:
         "receptive_field_geometry": {name: _geometry(f) for name, f in fields.items()},
         "kv_cache_bytes": t.kv_cache_bytes,
         "kv_cache_bytes_per_token": t.kv_cache_bytes_per_token,
+        "effective": _effective(estimate.effective) if estimate.effective else None,
         "phase": generation.phase if generation else None,
         "context": generation.context if generation else None,
         "ttft_s": _latency(generation.ttft) if generation and generation.ttft else None,
         "tpot_s": _latency(generation.tpot) if generation and generation.tpot else None,
+    }
+
+
+def _effective(found: Effective) -> EffectivePart:
+    return {
+        "macs": found.macs,
+        "macs_nonzero": found.macs_nonzero,
+        "channels": found.channels,
+        "zero_channels": found.zero_channels,
+        "elements": found.elements,
+        "zero_elements": found.zero_elements,
+        "unread": list(found.unread),
     }
 
 

@@ -167,7 +167,20 @@ class TotalsPart(TypedDict):
     phase: Annotated[str | None, Meta(description="prefill or decode, where it was asked for")]
     context: Annotated[int | None, Meta(description="positions: new ones in prefill, in the cache in decode")]
     ttft_s: Annotated[Latency | None, Meta(description="time to first token: prefill of the context")]
+    effective: Annotated[EffectivePart | None, Meta(description="null where weights were not read")]
     tpot_s: Annotated[Latency | None, Meta(description="time per output token: decode at the context")]
+
+
+class EffectivePart(TypedDict):
+    """What the weights' zeros leave, where weights were read. MACs of weights that were not count in full."""
+
+    macs: Annotated[Count, Meta(description="without all-zero output channels, and channels constant for that")]
+    macs_nonzero: Annotated[Count, Meta(description="without products with a single zero weight")]
+    channels: Count
+    zero_channels: Count
+    elements: Count
+    zero_elements: Count
+    unread: Annotated[list[str], Meta(description="nodes whose weight was not read, each with the reason")]
 
 
 class UnmodelledPart(TypedDict):

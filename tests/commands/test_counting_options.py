@@ -187,3 +187,18 @@ def test_no_phase_without_a_cache(effcli, saved):
     result = effcli("analyze", saved(PADDED), "--phase", "prefill", "--context", "8")
     assert result.code == 2
     assert "needs a decoder" in result.err
+
+
+def test_zeros_are_counted_when_asked(effcli, tmp_path):
+    text = PADDED.replace(", float[1,1,3,3] w) =>", ") =>").replace(
+        "\n{ y", "\n<float[1,1,3,3] w = {0.0,1,1,1,1,1,1,1,0.0}>\n{ y"
+    )
+    path = tmp_path / "zeros.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    assert analyzed(effcli, path)["totals"]["effective"] is None
+    found = analyzed(effcli, path, "--effective")["totals"]["effective"]
+    assert found["macs"] == 4 * 4 * 9
+    assert found["macs_nonzero"] == 4 * 4 * 7
+    assert (found["channels"], found["zero_channels"]) == (1, 0)
+    assert (found["elements"], found["zero_elements"], found["unread"]) == (9, 2, [])
+    assert "22.2 % of weights are zero" in effcli("analyze", path, "--effective").out
