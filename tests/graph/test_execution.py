@@ -284,6 +284,13 @@ def test_a_result_that_is_read_in_float_too_is_quantised_apart() -> None:
     assert execution.resolve("c") == "c"
 
 
+def test_a_view_of_a_result_that_is_read_in_float_too() -> None:
+    nodes = f"{DQ} {WEIGHTS} c = Conv(d, wd) f = Flatten(c) y = QuantizeLinear(f, s, z) y2 = Erf(f)"
+    graph, execution = run(nodes, "int8[1,8,4,4] x")
+    assert running(graph, execution) == ["Conv", "QuantizeLinear", "Erf"]
+    assert execution.resolve("f") == "c"
+
+
 def test_requantisation_is_work() -> None:
     graph, execution = run(f"{DQ} y = QuantizeLinear(d, s2, z)", "int8[1,8,4,4] x")
     assert running(graph, execution) == ["QuantizeLinear"]

@@ -15,6 +15,7 @@ from onnx import helper
 from onnx_text import graph_of, parse, read
 
 from efficiency_cli.graph.model import DType, Tensor
+from efficiency_cli.graph.shapes import walk
 from efficiency_cli.graph.shapes.needs import needed_values
 from efficiency_cli.graph.shapes.values import FOLDABLE, fold
 
@@ -99,6 +100,17 @@ class TestArithmetic:
         assert time.perf_counter() - start < 2
         assert all(t.value is None for t in graph.tensors.values() if t.numel > 64)
         assert graph.tensors["y"].shape == (None if "(k)" in nodes and "Neg" not in nodes else (2**40,))
+
+    def test_a_large_operand_of_a_shape_is_not_even_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[str] = []
+        monkeypatch.setattr(walk, "fold", lambda node, *_: tried.extend(node.output) or [None])
+        shape_of(
+            """g (float[2] x) => (float[] y) <int64[1] few = {2}, int64[1] many = {100000}> {
+                a = ConstantOfShape<value = int64[1] {1}>(few)  y = Reshape(x, a)
+                b = ConstantOfShape<value = int64[1] {1}>(many)  z = Reshape(x, b)
+            }"""
+        )
+        assert tried == ["a"]
 
     def test_constants_of_every_form(self) -> None:
         forms = {

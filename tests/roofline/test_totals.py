@@ -155,8 +155,8 @@ def test_types_of_operations_are_kept_apart() -> None:
 
 
 def test_the_kv_cache_is_what_leaves() -> None:
-    text = """g (float[1,2,{past},16] past_key, float[1,2,1,16] k) => (float[] present_key) {{
-        present_key = Concat<axis = 2>(past_key, k)
+    text = """g (float[1,2,{past},16] past_key, float[1,2,1,16] k) => (float[] present_key, int64[] present_shape) {{
+        present_key = Concat<axis = 2>(past_key, k)  present_shape = Shape(present_key)
     }}"""
     assert totals(text.format(past=7)).kv_cache_bytes == F * 2 * (7 + 1) * 16
     # six layers of keys and values: six heads of 48, one token after 128
@@ -169,7 +169,7 @@ def test_the_kv_cache_is_what_leaves() -> None:
 
 def test_what_has_no_rule_is_named_and_counts_as_traffic() -> None:
     text = """g (float[2,3] x) => (float[2,3] y) <float[2,3] a, float[2,3] b> {
-        [mine] a = custom.Thing(x)  b = Exp(a)  [other] y = custom.Thing(b)
+        [mine] a = custom.Thing(x)  b = Exp(a)  v = Identity(b)  [other] y = custom.Thing(v)
     }"""
     coverage = eff.estimate(read(text)).coverage
     assert coverage.unmodelled == (Unmodelled("custom", "Thing", ("mine", "other")),)
