@@ -7,6 +7,7 @@ once and makes the result a lower bound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct, field
@@ -81,11 +82,13 @@ def _trips(node: Node, graph: Graph, choices: Choices) -> tuple[int, str]:
         trips = choices.trips[node.name]
         return trips, f"'{node.name}' ({node.op}): {trips:,} trips, as asked"
     if node.op == "Loop":
-        count = graph.tensors.get(node.inputs[0]) if node.inputs else None
+        count, condition = (graph.tensors.get(name) for name in (*node.inputs, "", "")[:2])
+        if condition is not None and condition.value and not condition.value[0]:
+            return 0, ""  # it runs while the condition holds
         if count is not None and count.value and 0 <= count.value[0] <= MAX_TRIPS:
             return int(count.value[0]), ""
         return 1, f"'{node.name}' (Loop): trip count unknown, 1 counted: a lower bound"
-    length = _scanned_length(node, graph) if node.op == "Scan" else None
+    length = _scanned_length(node, graph) if node.op == "Scan" else _mapped_length(node, graph)
     if length is not None:
         return length, ""
     return 1, f"'{node.name}' ({node.op}): number of elements unknown, 1 counted: a lower bound"
@@ -98,6 +101,15 @@ def _scanned_length(node: Node, graph: Graph) -> int | None:
     axes = node.attributes.get("scan_input_axes", (0,))
     axis = int(axes[0]) if isinstance(axes, tuple) and axes else 0
     scanned = graph.tensors.get(node.inputs[len(node.inputs) - count])
+    if scanned is not None and scanned.shape and len(node.inputs) > len(node.graphs["body"].inputs):
+        # opset 8: sequence_lens comes first, and each operand has a batch axis before the scanned one
+        return math.prod(scanned.shape[:2])
     if scanned is None or not scanned.shape or not -len(scanned.shape) <= axis < len(scanned.shape):
         return None
     return scanned.shape[axis]
+
+
+def _mapped_length(node: Node, graph: Graph) -> int | None:
+    """Elements of the list that a SequenceMap walks; None where the list comes from outside."""
+    mapped = graph.tensors.get(node.inputs[0]) if node.inputs else None
+    return mapped.parts if mapped is not None else None

@@ -44,6 +44,7 @@ class Execution(Struct, frozen=True):
     `dtype`     node index -> the type it computes in, where that differs from its operands'
     `readers`   tensor (no alias) -> the nodes that read it and run, each once
     `leaving`   tensors (no aliases) that the graph's outputs are
+    `stored`    what a DequantizeLinear that runs makes -> the integers it makes it from
     """
 
     absorbed: Mapping[int, str]
@@ -52,10 +53,17 @@ class Execution(Struct, frozen=True):
     dtype: Mapping[int, DType]
     readers: Mapping[str, Sequence[int]]
     leaving: frozenset[str]
+    stored: Mapping[str, str]
 
     def resolve(self, name: str) -> str:
         """The tensor that stands in memory for `name`: through views, fused Q/DQ and folded BatchNormalization."""
         return self.alias.get(name, name)
+
+    def source(self, k: int, name: str) -> str:
+        """The tensor that node `k` reads for `name`: an integer kernel takes the integers, though others
+        have a float copy made."""
+        found = self.resolve(name)
+        return self.stored.get(found, found) if k in self.dtype else found
 
 
 def execution_of(graph: Graph) -> Execution:
@@ -87,7 +95,7 @@ class _Planner:
         for k, node in enumerate(self.graph.nodes):
             if is_folded(node, self.graph):
                 self._fold_constant(k, node)
-            elif _is_view(node):
+            elif _is_view(node) and not self._trains(node):
                 self.absorbed[k] = VIEW
                 self.alias[node.outputs[0]] = node.inputs[0]
             elif node.domain == "" and node.op == "BatchNormalization":
@@ -96,17 +104,31 @@ class _Planner:
             self._fuse_quantization()
         alias = _followed(self.alias)
         leaving = frozenset(alias.get(o, o) for o in self.graph.outputs)
-        return Execution(self.absorbed, alias, self.beside, self.dtype, self._readers_of(alias), leaving)
+        stored = self._stored(alias)
+        readers = self._readers_of(alias, stored)
+        return Execution(self.absorbed, alias, self.beside, self.dtype, readers, leaving, stored)
 
-    def _readers_of(self, alias: Mapping[str, str]) -> dict[str, list[int]]:
+    def _stored(self, alias: Mapping[str, str]) -> dict[str, str]:
+        if not self.dtype:
+            return {}
+        running = (n for k, n in enumerate(self.graph.nodes) if n.op in _DEQUANTIZE and k not in self.absorbed)
+        return {n.outputs[0]: alias.get(n.inputs[0], n.inputs[0]) for n in running if _has_ends(n)}
+
+    def _readers_of(self, alias: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, list[int]]:
         readers: dict[str, list[int]] = {}
         for k, node in enumerate(self.graph.nodes):
             if k in self.absorbed:
                 continue
             captured = [c for body in node.graphs.values() for c in body.captured] if node.graphs else ()
-            for name in {alias.get(n, n) for n in (*node.inputs, *captured) if n}:
+            names = {alias.get(n, n) for n in (*node.inputs, *captured) if n}
+            for name in {stored.get(n, n) for n in names} if k in self.dtype else names:
                 readers.setdefault(name, []).append(k)
         return readers
+
+    def _trains(self, node: Node) -> bool:
+        """Whether this is a Dropout that a constant tells to train."""
+        mode = self.graph.tensors.get(node.inputs[2]) if node.op == "Dropout" and len(node.inputs) > 2 else None
+        return bool(mode is not None and mode.value and mode.value[0])
 
     def _fold_constant(self, k: int, node: Node) -> None:
         self.absorbed[k] = "constant"

@@ -116,7 +116,8 @@ class Tensor(Struct, frozen=True):
     """A named value. `shape` is static, or None where it could not be known (a named gap).
 
     `value` holds the elements of small constants, flattened in C order. `bounded` marks a
-    shape that depends on data and is an upper bound. A list of tensors is one block of all its elements.
+    shape that depends on data and is an upper bound. A list of tensors is one block of all its elements;
+    `parts` is how many tensors it holds, where that is known.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Tensor(Struct, frozen=True):
     kind: Kind = Kind.ACTIVATION
     value: tuple[float, ...] | tuple[int, ...] | None = None
     bounded: bool = False
+    parts: int | None = None
 
     @property
     def numel(self) -> int:

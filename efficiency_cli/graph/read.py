@@ -284,7 +284,8 @@ def _tensor(name: str, kind: Kind, scope: shapes.Scope) -> Tensor:
     plain: tuple[Any, ...] | None = None
     if value is not None and value.size <= MAX_TENSOR_VALUE and value.dtype.kind in "iufb":
         plain = tuple(value.ravel().tolist())
-    return Tensor(name, shape, DTYPES.get(info.elem), kind, plain, info.bounded)
+    parts = len(info.elements) if info.sequence and info.elements is not None and not info.bounded else None
+    return Tensor(name, shape, DTYPES.get(info.elem), kind, plain, info.bounded, parts)
 
 
 def _attribute(attribute: AttributeProto) -> Attribute | None:

@@ -116,6 +116,7 @@ class Network:
         self.notes: list[str] = []
         self.kept: dict[frozenset[str], object] = {}  # for `totals.counted`
         self._grouped: dict[frozenset[str], tuple[Kernel, ...]] = {}
+        self._weights: dict[int, int] = {}  # by the identity of a body, which the model keeps alive
 
     @cached_property
     def _root(self) -> _Scope:
@@ -150,13 +151,19 @@ class Network:
         return bodies
 
     def _weight(self, graph: Graph) -> int:
-        """What a branch costs, to compare branches: operations and bytes of its nodes and bodies."""
-        total = 0
-        for node in graph.nodes:
-            work = self.dense_work(node, graph)
-            total += work.ops + sum(work.reads.values()) + sum(work.writes.values())
-            total += sum(self._weight(body) for body in node.graphs.values())
-        return total
+        """What a branch costs, to compare branches: operations and bytes of what runs in it, as often as it runs."""
+        if id(graph) not in self._weights:
+            absorbed = execution_of(graph).absorbed
+            running = (node for k, node in enumerate(graph.nodes) if k not in absorbed)
+            self._weights[id(graph)] = sum(self._weight_of(node, graph) for node in running)
+        return self._weights[id(graph)]
+
+    def _weight_of(self, node: Node, graph: Graph) -> int:
+        if node.graphs:
+            bodies = bodies_of(node, graph, self.choices, self._weight)
+            return sum(body.repeat * self._weight(body.graph) for body in bodies)
+        work = self.dense_work(node, graph)
+        return work.ops + sum(work.reads.values()) + sum(work.writes.values())
 
     def key_of(self, name: str) -> str:
         """The key, in the kernels' reads and writes, of a tensor of the outermost graph."""
@@ -263,9 +270,9 @@ def _boundary(
     made = {final.get(o, o) for node in nodes for o in node.outputs if o} if len(group) > 1 else frozenset()
     weights: dict[str, int] = {}
     reads: dict[str, int] = {}
-    for work in works:
+    for k, work in zip(group, works, strict=True):
         for name, touched in work.reads.items():
-            source = final.get(name, name)
+            source = scope.execution.source(k, name)
             if source in made or not touched:
                 continue
             size = touched if source == name else narrow_bytes(tensors[source], tensors[name], touched)

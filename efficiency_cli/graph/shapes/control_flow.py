@@ -62,9 +62,11 @@ def visit_scan(walker: Walker, index: int, node: NodeProto, scope: Scope) -> Non
     body = _bodies(node, ("body",))["body"]
     attributes = attributes_of(node)
     count = int(attributes.get("num_scan_inputs", 1))
-    # opset 8 had a leading sequence_lens operand and a batch axis
-    names = node.input[1:] if walker.version(node) < 9 else node.input
-    infos = [scope.type_of(i) if i else None for i in names]
+    batched = walker.version(node) < 9  # opset 8 had a leading sequence_lens operand and a batch axis
+    infos = [scope.type_of(i) if i else None for i in (node.input[1:] if batched else node.input)]
+    batch = next((_axis(i, 0) for i in infos if i is not None), None)
+    if batched:
+        infos = [_without_axis(i, 0) for i in infos]
     if not 1 <= count <= len(infos):
         raise ValueError(f"num_scan_inputs is {count} where there are {len(infos)} operands")
     states, scanned = infos[: len(infos) - count], infos[len(infos) - count :]
@@ -76,7 +78,8 @@ def visit_scan(walker: Walker, index: int, node: NodeProto, scope: Scope) -> Non
     stacked = [
         _stacked(info, length, out_axes[k] if k < len(out_axes) else 0) for k, info in enumerate(outputs[len(states) :])
     ]
-    _set_outputs(walker, node, scope, [*outputs[: len(states)], *stacked])
+    results = [*outputs[: len(states)], *stacked]
+    _set_outputs(walker, node, scope, [_stacked(i, batch) for i in results] if batched else results)
 
 
 def visit_sequence_map(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
