@@ -78,6 +78,6 @@ def suggest(word: str, candidates: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """"did you mean 'x'?" or '' when nothing is close."""
+    """ "did you mean 'x'?" or '' when nothing is close."""
     found = suggest(word, candidates)
     return f"did you mean '{found}'?" if found else ""

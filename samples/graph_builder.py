@@ -64,9 +64,7 @@ class Builder:
             self._graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
         return name
 
-    def weight(
-        self, name: str, shape: Sequence[int], dtype: int = TensorProto.FLOAT, fill: float | None = None
-    ) -> str:
+    def weight(self, name: str, shape: Sequence[int], dtype: int = TensorProto.FLOAT, fill: float | None = None) -> str:
         """A trained tensor. Absent external data, unless it is small and starts as one value (`fill`).
 
         `fill` None means random values when `write_weights` is asked for them.

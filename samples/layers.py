@@ -95,9 +95,7 @@ class Layers(ABC):
     ) -> Feature: ...
 
     @abstractmethod
-    def dense(
-        self, x: Feature, name: str, units: int, *, norm: str = "", activation: str = ""
-    ) -> Feature: ...
+    def dense(self, x: Feature, name: str, units: int, *, norm: str = "", activation: str = "") -> Feature: ...
 
     @abstractmethod
     def add(self, x: Feature, y: Feature, scope: str = "", *, activation: str = "") -> Feature: ...
@@ -163,9 +161,7 @@ class FloatLayers(Layers):
     def dense(self, x: Feature, name: str, units: int, *, norm: str = "", activation: str = "") -> Feature:
         weight = self.builder.weight(f"{name}.weight", (units, *x.shape))
         bias = self.builder.weight(f"{name}.bias", (units,), fill=0)
-        value = self.builder.op(
-            "Gemm", [x.name, weight, bias], module_path(name), alpha=1.0, beta=1.0, transB=1
-        )
+        value = self.builder.op("Gemm", [x.name, weight, bias], module_path(name), alpha=1.0, beta=1.0, transB=1)
         return Feature(self._finish(value, name, units, norm, activation), (units,))
 
     def add(self, x: Feature, y: Feature, scope: str = "", *, activation: str = "") -> Feature:
@@ -279,9 +275,7 @@ class Int8Layers(Layers):
         value = self.activate(value, _parent(name), activation)
         return self._quantized(value, shape, self._activation_grid(value, activation))
 
-    def _weight_and_bias(
-        self, x: Feature, name: str, shape: tuple[int, ...], *, per_channel: bool
-    ) -> tuple[str, str]:
+    def _weight_and_bias(self, x: Feature, name: str, shape: tuple[int, ...], *, per_channel: bool) -> tuple[str, str]:
         assert x.grid is not None
         b, channels = self.builder, shape[:1]
         spread = channels if per_channel else ()

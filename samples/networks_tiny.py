@@ -28,9 +28,7 @@ def vww_mobilenetv1(net: Layers) -> None:
             norm=f"{block}.depthwise_bn",
             activation="Relu",
         )
-        x = net.conv(
-            x, f"{block}.pointwise", channels, (1, 1), norm=f"{block}.pointwise_bn", activation="Relu"
-        )
+        x = net.conv(x, f"{block}.pointwise", channels, (1, 1), norm=f"{block}.pointwise_bn", activation="Relu")
     x = net.flatten(net.average_pool(x))
     net.output(net.softmax(net.dense(x, "fc", 2)))
 
@@ -61,9 +59,7 @@ def ic_resnet8(net: Layers) -> None:
     x = net.conv(x, "stem.conv", 16, (3, 3), norm="stem.bn", activation="Relu")
     for index, (channels, stride) in enumerate(((16, 1), (32, 2), (64, 2))):
         stack = f"stacks.{index}"
-        y = net.conv(
-            x, f"{stack}.conv1", channels, (3, 3), stride=stride, norm=f"{stack}.bn1", activation="Relu"
-        )
+        y = net.conv(x, f"{stack}.conv1", channels, (3, 3), stride=stride, norm=f"{stack}.bn1", activation="Relu")
         y = net.conv(y, f"{stack}.conv2", channels, (3, 3), norm=f"{stack}.bn2")
         if stride != 1:
             x = net.conv(x, f"{stack}.shortcut", channels, (1, 1), stride=stride)

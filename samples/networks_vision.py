@@ -36,9 +36,7 @@ def mobilenet_v2(net: FloatLayers) -> None:
     net.output(net.dense(x, "classifier.1", 1000))
 
 
-def _inverted_residual(
-    net: FloatLayers, x: Feature, name: str, expansion: int, channels: int, stride: int
-) -> Feature:
+def _inverted_residual(net: FloatLayers, x: Feature, name: str, expansion: int, channels: int, stride: int) -> Feature:
     """1×1 expand, 3×3 depthwise, 1×1 project without activation; a shortcut when nothing changes shape."""
     y, step = x, 0
     if expansion != 1:

@@ -137,9 +137,7 @@ def test_scaling_keeps_the_unit() -> None:
         quantity.scaled("fast", 2)
 
 
-@pytest.mark.parametrize(
-    ("text", "binary"), [("4 KiB", True), ("4 GiB/s", True), ("4 kB", False), ("x", False)]
-)
+@pytest.mark.parametrize(("text", "binary"), [("4 KiB", True), ("4 GiB/s", True), ("4 kB", False), ("x", False)])
 def test_binary_prefixes(text: str, binary: bool) -> None:
     assert quantity.has_binary_prefix(text) is binary
 

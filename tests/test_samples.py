@@ -164,9 +164,7 @@ def test_rebuilding_gives_the_committed_model(name: str, rebuilt: Path) -> None:
 
 def test_building_twice_gives_the_same_bytes(rebuilt: Path, tmp_path: Path) -> None:
     rebuild(tmp_path, seed="1")
-    different = [
-        n for n in NAMES if (tmp_path / f"{n}.onnx").read_bytes() != (rebuilt / f"{n}.onnx").read_bytes()
-    ]
+    different = [n for n in NAMES if (tmp_path / f"{n}.onnx").read_bytes() != (rebuilt / f"{n}.onnx").read_bytes()]
     assert different == []
 
 
@@ -233,9 +231,7 @@ def test_int8_networks_are_int8_at_every_border(name: str) -> None:
     assert "BatchNormalization" not in maker.values()
 
 
-@pytest.mark.skipif(
-    not SHARED_MODELS.is_dir(), reason="the reference networks are not beside this repository"
-)
+@pytest.mark.skipif(not SHARED_MODELS.is_dir(), reason="the reference networks are not beside this repository")
 @pytest.mark.parametrize(
     ("name", "reference"),
     [

@@ -78,7 +78,6 @@ class Asked:
         model = self.sizes.read(path, phase.sizes if phase else None)
         return count(model, self.counting.choices(model))
 
-
     def beside(self, network: Network) -> dict[str, object]:
         """Fields of an Estimate with counts of another kind, that were asked for beside the usual ones."""
         if not self.counting.effective:

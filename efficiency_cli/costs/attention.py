@@ -283,9 +283,7 @@ def _projected(
     causal = op.attr("unidirectional", 0) == 1
     formula = f"{batch * sequence}·{width} × {features} (projection) + "
     masked = _present(op, *masks)
-    return _attend(
-        op, sizes, cache, masks=masked, causal=causal, macs=macs, extra=extra, dtype=dtype, formula=formula
-    )
+    return _attend(op, sizes, cache, masks=masked, causal=causal, macs=macs, extra=extra, dtype=dtype, formula=formula)
 
 
 def _projection(op: Op, tokens: int, features: int) -> tuple[int, int, int]:

@@ -73,11 +73,7 @@ def _dots(term: Term) -> Term:
 def _letters(name: str, rank: int, equation: str) -> Term:
     head, dots, tail = name.partition("...")
     hidden = rank - len(head) - len(tail)
-    if (
-        hidden < 0
-        or (hidden and not dots)
-        or not (head + tail).isalpha() * bool(head + tail) + (not head + tail)
-    ):
+    if hidden < 0 or (hidden and not dots) or not (head + tail).isalpha() * bool(head + tail) + (not head + tail):
         raise CostError(f"equation '{equation}': '{name}' does not fit an operand of rank {rank}")
     return (*head, *(f".{k}" for k in range(hidden, 0, -1)), *tail)
 

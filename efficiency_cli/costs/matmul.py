@@ -180,9 +180,7 @@ def matmul_blob(op: Op) -> Work:
     """As MatMul with a packed weight whose shape (K, N) is the value of operand 2."""
     a, b = op.shape(), op.input(2).value
     if b is None:
-        return op.work(
-            op_class=OpClass.DENSE, note="the weight's shape (operand 2) is not a constant: uncounted"
-        )
+        return op.work(op_class=OpClass.DENSE, note="the weight's shape (operand 2) is not a constant: uncounted")
     return _work(op, _product(a, tuple(int(size) for size in b)))
 
 

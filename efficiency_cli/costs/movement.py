@@ -81,9 +81,7 @@ def shape_of(op: Op) -> Work:
     return op.work(op_class=OpClass.MOVEMENT, touched={0: 0})
 
 
-@cost(
-    "Slice", "Gather", "GatherElements", "GatherND", f"{MICROSOFT}::GatherND", f"{MICROSOFT}::TorchEmbedding"
-)
+@cost("Slice", "Gather", "GatherElements", "GatherND", f"{MICROSOFT}::GatherND", f"{MICROSOFT}::TorchEmbedding")
 def look_up(op: Op) -> Work:
     """Reads of its first operand what it writes (a row as often as it is asked for), and its indices, starts,
     ends and steps in full."""

@@ -23,10 +23,7 @@ NOT_MODELLED: Mapping[str, str] = {
         _TRAINING,
     ),
     **dict.fromkeys(
-        (
-            f"com.microsoft::{name}"
-            for name in ("BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch")
-        ),
+        (f"com.microsoft::{name}" for name in ("BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch")),
         "a whole generation loop: its length is decided by the data, its bodies are analysed on their own",
     ),
     **dict.fromkeys(

@@ -49,9 +49,7 @@ def _cell(op: Op, gates: int) -> _Cell:
     steps, batch = (x[1], x[0]) if op.attr("layout", 0) else (x[0], x[1])
     cell = _Cell(steps, batch, r[0], gates, r[2], x[2])
     if w != (cell.directions, gates * cell.hidden, cell.features) or r[1] != gates * cell.hidden:
-        raise CostError(
-            f"W {w} and R {r} do not fit {gates} gates of {cell.hidden} units on {cell.features} inputs"
-        )
+        raise CostError(f"W {w} and R {r} do not fit {gates} gates of {cell.hidden} units on {cell.features} inputs")
     return cell
 
 

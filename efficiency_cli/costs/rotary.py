@@ -47,6 +47,4 @@ def _row_bytes(table: Tensor) -> int:
 @cost(f"{MICROSOFT}::GemmaRotaryEmbedding")
 def rotary_embedding_gemma(op: Op) -> Work:
     """sin and cos of the embedding (2 an element), then 3 an element of query and key."""
-    return op.work(
-        other=2 * math.prod(op.shape()) + ROTARY * (math.prod(op.shape(1)) + math.prod(op.shape(3)))
-    )
+    return op.work(other=2 * math.prod(op.shape()) + ROTARY * (math.prod(op.shape(1)) + math.prod(op.shape(3))))

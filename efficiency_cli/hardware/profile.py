@@ -162,9 +162,7 @@ class Runtime(Struct, frozen=True):
         Mapping[Annotated[str, OneOf(EFFICIENCY_KEYS)], Efficiency],
         "fraction of the peak reached by each class of operator; a class left out reaches its peak",
     ] = field(default_factory=dict)
-    fusion: Annotated[
-        tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"
-    ] = ()
+    fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
     interval: Annotated[Interval | None, "the 80 % interval around the expected time"] = None
     calibration: Annotated[Calibration | None, "what the numbers were fitted to"] = None
 
@@ -200,11 +198,11 @@ class Energy(Struct, frozen=True):
 
     active_power: Annotated[Annotated[Quantity, Measure("power")] | None, "while inferring"] = None
     static_power: Annotated[Annotated[Quantity, Measure("power")] | None, "whatever it does"] = None
-    per_op: Annotated[
-        Mapping[DType, Annotated[Quantity, Measure("energy_per_op")]], "by data type; a MAC is 2 OP"
-    ] = field(default_factory=dict)
-    per_byte: Annotated[Mapping[str, Annotated[Quantity, Measure("energy_per_byte")]], "by memory level"] = (
+    per_op: Annotated[Mapping[DType, Annotated[Quantity, Measure("energy_per_op")]], "by data type; a MAC is 2 OP"] = (
         field(default_factory=dict)
+    )
+    per_byte: Annotated[Mapping[str, Annotated[Quantity, Measure("energy_per_byte")]], "by memory level"] = field(
+        default_factory=dict
     )
 
 

@@ -42,9 +42,7 @@ def test_value_heads_may_have_another_size():
 def test_decode_with_a_cache_attends_to_past_and_new():
     past, present = (1, 2, 10, 16), (1, 2, 11, 16)
     inputs = [(1, 1, 64), (1, 1, 32), (1, 1, 32), None, past, past]
-    result = work(
-        "Attention", inputs, [(1, 1, 64), present, present], q_num_heads=4, kv_num_heads=2, is_causal=1
-    )
+    result = work("Attention", inputs, [(1, 1, 64), present, present], q_num_heads=4, kv_num_heads=2, is_causal=1)
     assert result.macs == 4 * 1 * 11 * (16 + 16)
     assert result.reads["i4"] == result.reads["i5"] == 2 * 10 * 16 * 4
     assert result.writes["o1"] == result.writes["o2"] == 2 * 11 * 16 * 4
@@ -155,9 +153,7 @@ def test_quantised_attention_projects_in_int8():
 
 def test_packed_attention_is_an_upper_bound():
     offsets, lengths = t((2, 8), I32), t((3,), I32)
-    result = work(
-        f"{MS}PackedAttention", [(13, 32), (32, 96), (96,), offsets, lengths], [(13, 32)], num_heads=2
-    )
+    result = work(f"{MS}PackedAttention", [(13, 32), (32, 96), (96,), offsets, lengths], [(13, 32)], num_heads=2)
     assert result.macs == 13 * 32 * 96 + 2 * 2 * 8 * 8 * (16 + 16)
     assert "upper bound" in result.note
     inputs = [(13, 32), (13, 32), (13, 32), None, offsets, lengths]

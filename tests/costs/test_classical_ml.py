@@ -7,9 +7,7 @@ ML = "ai.onnx.ml::"
 
 
 def test_linear_models_multiply_their_coefficients():
-    result = work(
-        f"{ML}LinearRegressor", [(8, 4)], [(8, 2)], coefficients=(0.1,) * 8, intercepts=(0.0, 0.0), targets=2
-    )
+    result = work(f"{ML}LinearRegressor", [(8, 4)], [(8, 2)], coefficients=(0.1,) * 8, intercepts=(0.0, 0.0), targets=2)
     assert (result.macs, result.ops) == (8 * 4 * 2, 2 * 8 * 4 * 2 + 8 * 2)
 
 

@@ -123,9 +123,7 @@ def _quantized(group=1, bias=None, dtype="int8"):
     scalars = [t(()), t((), "uint8")]
     weight = t((4, 3 // group, 3, 3), dtype)
     operands = [t((1, 3, 6, 6), "uint8"), *scalars, weight, t((4,)), t((4,), dtype), *scalars]
-    return work(
-        "QLinearConv", [*operands, *([bias] if bias else [])], [t((1, 4, 6, 6), "uint8")], group=group
-    )
+    return work("QLinearConv", [*operands, *([bias] if bias else [])], [t((1, 4, 6, 6), "uint8")], group=group)
 
 
 def test_quantized_has_the_macs_of_its_float_form_and_pays_for_requantisation():
@@ -223,9 +221,7 @@ SIZES = st.integers(1, 6)
 @given(SIZES, SIZES, SIZES, SIZES, SIZES)
 def test_batch_multiplies(batch, channels, filters, size, kernel):
     def macs(n):
-        return work(
-            "Conv", [(n, channels, 9, 9), (filters, channels, kernel, kernel)], [(n, filters, size, size)]
-        ).macs
+        return work("Conv", [(n, channels, 9, 9), (filters, channels, kernel, kernel)], [(n, filters, size, size)]).macs
 
     assert macs(batch) == batch * macs(1)
 
@@ -240,8 +236,6 @@ def test_groups_divide(group, a, b, kernel):
 
 @given(SIZES, SIZES, SIZES, SIZES)
 def test_one_by_one_is_a_matrix_product(batch, channels, filters, size):
-    conv = work(
-        "Conv", [(batch, channels, size, size), (filters, channels, 1, 1)], [(batch, filters, size, size)]
-    )
+    conv = work("Conv", [(batch, channels, size, size), (filters, channels, 1, 1)], [(batch, filters, size, size)])
     rows = batch * size * size
     assert conv.macs == work("MatMul", [(rows, channels), (channels, filters)], [(rows, filters)]).macs

@@ -111,10 +111,7 @@ def test_quantized_forms_compute_in_integers():
     assert work("QLinearMatMul", [u8, s, z, s8, s, z, s, z], [t((8, 4), "uint8")]).dtype is DType.INT8
     assert work("MatMulInteger", [u8, s8], [t((8, 4), "int32")]).dtype is DType.INT8
     assert work(f"{MS}DynamicQuantizeMatMul", [(8, 16), s8, s], [(8, 4)]).dtype is DType.INT8
-    assert (
-        work("MatMul", [t((8, 16), "float16"), t((16, 4), "float16")], [t((8, 4), "float16")]).dtype
-        is DType.FLOAT16
-    )
+    assert work("MatMul", [t((8, 16), "float16"), t((16, 4), "float16")], [t((8, 4), "float16")]).dtype is DType.FLOAT16
 
 
 def test_packed_weights_are_read_as_stored_and_multiplied_in_float():

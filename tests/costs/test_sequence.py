@@ -4,9 +4,7 @@ import pytest
 from one_node import t, work
 
 
-@pytest.mark.parametrize(
-    "op", ["SequenceConstruct", "SequenceAt", "SequenceInsert", "SequenceErase", "SequenceEmpty"]
-)
+@pytest.mark.parametrize("op", ["SequenceConstruct", "SequenceAt", "SequenceInsert", "SequenceErase", "SequenceEmpty"])
 def test_lists_hold_references(op):
     result = work(op, [t(None), (3, 4)], [t(None)])
     assert (result.view, result.modelled, result.reads, result.writes) == (True, True, {}, {})

@@ -86,9 +86,7 @@ DOUBTS = [
 
 
 @pytest.mark.parametrize(("old", "new", "where", "message"), DOUBTS)
-def test_each_doubt_is_told_at_its_place(
-    tmp_path: Path, old: str, new: str, where: str, message: str
-) -> None:
+def test_each_doubt_is_told_at_its_place(tmp_path: Path, old: str, new: str, where: str, message: str) -> None:
     found = findings(tmp_path, BASE.replace(old, new, 1))
     assert f"{at(where)}: warning: {message}" in "\n".join(found)
 

@@ -123,9 +123,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("old", "new", "at", "message"), MISTAKES)
-def test_each_mistake_is_named_at_its_place(
-    tmp_path: Path, old: str, new: str, at: str, message: str
-) -> None:
+def test_each_mistake_is_named_at_its_place(tmp_path: Path, old: str, new: str, at: str, message: str) -> None:
     assert GOOD.count(old) >= 1
     found = mistakes(tmp_path, GOOD.replace(old, new, 1))
     matching = [f for f in found if message in f]

@@ -28,9 +28,7 @@ def test_a_runtimes_key_is_set_in_every_runtime() -> None:
     profile = load_profile("cortex-m7", overrides=["overlap=0.25", "efficiency.memory=1"])
     assert {r.overlap_fraction for r in profile.runtimes} == {0.25}
     assert {r.efficiency_of("memory") for r in profile.runtimes} == {1.0}
-    assert {r.efficiency_of("dense") for r in profile.runtimes} == {
-        r.efficiency_of("dense") for r in M7.runtimes
-    }
+    assert {r.efficiency_of("dense") for r in profile.runtimes} == {r.efficiency_of("dense") for r in M7.runtimes}
 
 
 def test_a_number_may_be_added() -> None:
