@@ -99,6 +99,22 @@ def test_generated_weights_are_named() -> None:
     )
 
 
+def test_sizes_that_depend_on_data_are_named_once() -> None:
+    text = "g (float[4,3] x) => (int64[] y) { [find] i = NonZero(x)  t = Transpose(i)  y = Neg(t) }"
+    assert eff.estimate(read(text)).assumptions == (
+        "the size of 'i' (NonZero) depends on data, 2x12 counted; set it with --dim 'i[AXIS]=N'",
+    )
+    assert eff.estimate(read(text, dims={"i[1]": 5})).assumptions == ()
+
+
+def test_many_sizes_that_depend_on_data_are_summed_up() -> None:
+    nodes = " ".join(f"i{k} = NonZero(x)" for k in range(6))
+    text = f"g (float[4] x) => ({', '.join(f'int64[] i{k}' for k in range(6))}) {{ {nodes} }}"
+    told = eff.estimate(read(text)).assumptions
+    assert [a.split("'")[1] for a in told[:-1]] == ["i0", "i1", "i2"]
+    assert told[-1] == f"{6 - 3} more sizes depend on data"
+
+
 def test_assumed_dimensions_and_oddities_are_handed_on() -> None:
     text = """g (float[N,4] x, bool c) => (float[] y) {
         [pick] y = If (c) <then_branch = t () => (float[] p) { p = Exp(x) },
