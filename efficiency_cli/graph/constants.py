@@ -55,8 +55,8 @@ def _folds(node: Node, graph: Graph, constant: set[str], static: bool) -> bool:
     if node.op in _NOT_FOLDED or (node.op, node.domain) == ("Constant", ""):
         return False
     if static and node.op in ("Shape", "Size") and node.domain == "":
-        operand = graph.tensors[node.inputs[0]]
-        return operand.shape is not None and not operand.bounded
+        operand = graph.tensors.get(node.inputs[0]) if node.inputs else None
+        return operand is not None and operand.shape is not None and not operand.bounded
     operands = [i for i in node.inputs if i]
     return bool(operands) and all(i in constant for i in operands)
 

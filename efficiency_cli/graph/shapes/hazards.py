@@ -6,7 +6,7 @@ Found by fuzzing onnx 1.23 (`tests/fuzz`). The walk does without it where someth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from onnx import AttributeProto, GraphProto, NodeProto
 
@@ -25,6 +25,10 @@ _SUMS_RANKS = frozenset({"Gather", "GatherND"})
 _ADDS_AN_AXIS = frozenset(
     "OneHot Loop Scan ConcatFromSequence StringSplit RNN GRU LSTM STFT DFT AffineGrid TfIdfVectorizer".split()
 )
+_FLAT = {"Shape": 1, "Size": 0, "Range": 1, "NonZero": 2, "NonMaxSuppression": 2}
+_CHECKED = frozenset({"Einsum", "Split", "GatherND"})
+_WITH_BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+_SPECIAL = _SUMS_RANKS | _RANK_BY_VALUE | _ADDS_AN_AXIS | _FLAT.keys() | {"Unsqueeze", "Constant", "Einsum"}
 _NESTS = frozenset({"Optional", "SequenceConstruct"})
 
 
@@ -62,6 +66,7 @@ class _Ranks:
         self.ranks: dict[str, int] = {}
         self.lengths: dict[str, int] = {}  # elements of constants that may say a shape
         self.nesting: dict[str, int] = {}
+        self.declared: dict[str, int] = {}
         self.dims = 0
 
     def fit(self, graph: GraphProto) -> bool:
@@ -70,37 +75,63 @@ class _Ranks:
         for tensor in graph.initializer:
             self.ranks[tensor.name] = len(tensor.dims)
             self.lengths[tensor.name] = tensor.dims[0] if len(tensor.dims) == 1 else 0
+        for value in (*graph.value_info, *graph.output):
+            rank = len(value.type.tensor_type.shape.dim)
+            self.dims += rank
+            self.declared[value.name] = max(self.declared.get(value.name, 0), rank)
         return all(self._add(node) for node in graph.node)
 
     def _add(self, node: NodeProto) -> bool:
         """False where the node is hazardous."""
-        if node.op_type in _FRAGILE or in_node(node) is not None:
+        op, names = node.op_type, list(node.input)
+        if op in _FRAGILE or (op in _CHECKED and in_node(node) is not None):
             return False
-        rank = max((self.ranks.get(i, 0) for i in node.input), default=0)
-        for attribute in node.attribute:
-            for body in graphs_of(attribute):
-                for value in body.input:
-                    self.ranks[value.name] = max(self.ranks.get(value.name, 0), rank)
-                if not self.fit(body):
-                    return False
-                rank = max(rank, max((self.ranks.get(o.name, 0) for o in body.output), default=0))
-        rank = self._rank(node, rank)
-        nesting = max((self.nesting.get(i, 0) for i in node.input), default=0) + (node.op_type in _NESTS)
-        self.ranks.update(dict.fromkeys(node.output, rank))
-        if nesting:
-            self.nesting.update(dict.fromkeys(node.output, nesting))
-        self.dims += rank * len(node.output)
-        return rank <= _MAX_RANK and nesting <= _MAX_NESTING and self.dims <= MAX_DIMS
+        known = self.ranks
+        rank = max([known.get(i, 0) for i in names], default=0)
+        if op in _WITH_BODIES:
+            for attribute in node.attribute:
+                for body in graphs_of(attribute):
+                    inner = self._of_body(body, rank)
+                    if inner is None:
+                        return False
+                    rank = max(rank, inner)
+        if op in _SPECIAL or op.startswith("Random"):
+            rank = self._rank(node, op, names, rank)
+        outputs = list(node.output)
+        rank = max([rank, *(self.declared.get(name, 0) for name in outputs)])
+        known.update(dict.fromkeys(outputs, rank))
+        self.dims += rank * len(outputs)
+        return rank <= _MAX_RANK and self.dims <= MAX_DIMS and self._nested(op, names, outputs)
 
-    def _rank(self, node: NodeProto, rank: int) -> int:
-        op = node.op_type
+    def _of_body(self, body: GraphProto, rank: int) -> int | None:
+        """The largest rank of the body's outputs, its inputs having at most `rank`; None where it is hazardous."""
+        for value in body.input:
+            self.ranks[value.name] = max(self.ranks.get(value.name, 0), rank)
+        if not self.fit(body):
+            return None
+        return max([self.ranks.get(o.name, 0) for o in body.output], default=0)
+
+    def _nested(self, op: str, names: Sequence[str], outputs: Sequence[str]) -> bool:
+        """Types in types: onnx copies them by recursion."""
+        if op in _NESTS or self.nesting:
+            depth = max([self.nesting.get(i, 0) for i in names], default=0) + (op in _NESTS)
+            if depth:
+                self.nesting.update(dict.fromkeys(outputs, depth))
+            return depth <= _MAX_NESTING
+        return True
+
+    def _rank(self, node: NodeProto, op: str, names: Sequence[str], rank: int) -> int:
         if op in _SUMS_RANKS:
-            return sum(self.ranks.get(i, 0) for i in node.input[:2])
+            total = sum(self.ranks.get(i, 0) for i in names[:2])
+            return max(total - 1, 0) if op == "Gather" else total
+        if op in _FLAT:
+            return _FLAT[op]
         if op in _RANK_BY_VALUE:
-            shape = node.input if op == "ConstantOfShape" else node.input[1:]
-            return max(rank, self._length(shape), _listed(node, "shape"))
+            shape = names if op == "ConstantOfShape" else names[1:]
+            # what is no constant here, onnx does not know either: it is asked without data propagation
+            return max(self._length(shape), _listed(node, "shape"))
         if op == "Unsqueeze":
-            return rank + max(self._length(node.input[1:]), _listed(node, "axes"))
+            return rank + max(self._length(names[1:]), _listed(node, "axes"))
         if op == "Constant" and node.domain in STANDARD:
             return self._constant(node)
         if op == "Einsum":

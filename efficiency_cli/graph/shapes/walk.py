@@ -102,7 +102,8 @@ class Walker:
             self.visits += 1
             self._visit(index, node, scope, declared)
             if node.op_type in FOLDABLE and any(o in needed for o in node.output):
-                self._fold(node, scope)
+                with _blamed_on(node, scope):
+                    self._fold(node, scope)
 
     def _visit(self, index: int, node: NodeProto, scope: Scope, declared: Mapping[str, TypeInfo]) -> None:
         control = VISITORS.get(node.op_type) if node.domain in STANDARD else None
