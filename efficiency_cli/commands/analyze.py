@@ -80,11 +80,16 @@ class Asked:
 
     def beside(self, network: Network) -> dict[str, object]:
         """Fields of an Estimate with counts of another kind, that were asked for beside the usual ones."""
-        if not self.counting.effective:
-            return {}
-        from efficiency_cli.roofline.effective import effective
+        found: dict[str, object] = {}
+        if self.counting.convention is not None:
+            from efficiency_cli.roofline.conventions import as_counted_by
 
-        return {"effective": effective(network)}
+            found["convention"] = as_counted_by(self.counting.convention, network)
+        if self.counting.effective:
+            from efficiency_cli.roofline.effective import effective
+
+            found["effective"] = effective(network)
+        return found
 
 
 def _estimates(path: str, asked: Asked, machines: Sequence[Profile], hardware: HardwareOptions) -> list[Estimate]:

@@ -138,6 +138,7 @@ class CountingOptions:
     trips: Sequence[tuple[str, int]]
     ops: str | None
     effective: bool
+    convention: str | None
 
     def choices(self, model: Model) -> Choices:
         """What was asked for. Raises UsageError for a --trip that names no loop of `model`, ConfigError for a
@@ -185,6 +186,11 @@ counting = _gathered(
             help="The branch of an If that counts, where no constant decides; max is the costliest.",
         ),
         option("--trip", "trips", type=values.Trip(), multiple=True, help="How often a Loop runs. Repeatable."),
+        option(
+            "--convention",
+            type=values.OneOf("onnx-tool", "fvcore", "calflops"),
+            help="Show beside the totals those that another tool would print.",
+        ),
         option(
             "--effective",
             is_flag=True,

@@ -25,6 +25,7 @@ from efficiency_cli.reports.rows import Row
 
 if TYPE_CHECKING:
     from efficiency_cli.reports.view import View
+    from efficiency_cli.roofline.conventions import Convention
     from efficiency_cli.roofline.effective import Effective
     from efficiency_cli.roofline.estimate import Estimate
     from efficiency_cli.roofline.latency import Machine
@@ -76,6 +77,8 @@ def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
     if estimate.generation is not None:
         lines.append(_phase(estimate.generation))
     lines.append(_work(estimate))
+    if estimate.convention is not None:
+        lines.append(_convention(estimate.convention))
     if estimate.effective is not None:
         lines.append(_effective(estimate.effective))
     if estimate.share is not None:
@@ -160,6 +163,14 @@ def _work(estimate: Estimate) -> Line:
         beside = f" (ridge {format_count(ridge)})" if ridge is not None else ""
         parts.append(Part(f"{format_count(totals.arithmetic_intensity)} OPs/B{beside}"))
     return Line("Work", tuple(parts))
+
+
+def _convention(found: Convention) -> Line:
+    """The totals as another tool would print them."""
+    macs = [Part(f"{format_count(found.macs)} MACs")] if found.macs is not None else []
+    flops = Part(f"{format_count(found.flops)} FLOPs")
+    parts = (Part("its totals:"), *macs, flops, Part(f"{format_count(found.parameters)} parameters"))
+    return Line(found.name, parts, " ")
 
 
 def _effective(found: Effective) -> Line:

@@ -28,6 +28,7 @@ from efficiency_cli.roofline.phases import Generation
 from efficiency_cli.roofline.totals import Coverage, Totals, counted
 
 if TYPE_CHECKING:
+    from efficiency_cli.roofline.conventions import Convention
     from efficiency_cli.roofline.effective import Effective
     from efficiency_cli.roofline.report_format import Report
 
@@ -67,6 +68,7 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
     notes: tuple[str, ...] = ()
     generation: Generation | None = None
     effective: Effective | None = None
+    convention: Convention | None = None
 
     @property
     def model(self) -> Model:

@@ -20,6 +20,7 @@ from efficiency_cli.roofline.report_format import (
     SCHEMA_VERSION,
     Bound,
     CalibrationPart,
+    ConventionPart,
     CoveragePart,
     EffectivePart,
     FieldPart,
@@ -38,6 +39,7 @@ from efficiency_cli.roofline.report_format import (
 
 if TYPE_CHECKING:
     from efficiency_cli.graph.receptive_field import Field
+    from efficiency_cli.roofline.conventions import Convention
     from efficiency_cli.roofline.effective import Effective
     from efficiency_cli.roofline.estimate import Estimate
 
@@ -199,6 +201,7 @@ def _totals(estimate: Estimate) -> TotalsPart:
         "kv_cache_bytes": t.kv_cache_bytes,
         "kv_cache_bytes_per_token": t.kv_cache_bytes_per_token,
         "effective": _effective(estimate.effective) if estimate.effective else None,
+        "convention": _convention(estimate.convention) if estimate.convention else None,
         "phase": generation.phase if generation else None,
         "context": generation.context if generation else None,
         "ttft_s": _latency(generation.ttft) if generation and generation.ttft else None,
@@ -215,6 +218,16 @@ def _effective(found: Effective) -> EffectivePart:
         "elements": found.elements,
         "zero_elements": found.zero_elements,
         "unread": list(found.unread),
+    }
+
+
+def _convention(found: Convention) -> ConventionPart:
+    return {
+        "name": found.name,
+        "macs": found.macs,
+        "flops": found.flops,
+        "parameters": found.parameters,
+        "differences": list(found.differences),
     }
 
 

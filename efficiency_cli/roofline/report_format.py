@@ -168,6 +168,7 @@ class TotalsPart(TypedDict):
     context: Annotated[int | None, Meta(description="positions: new ones in prefill, in the cache in decode")]
     ttft_s: Annotated[Latency | None, Meta(description="time to first token: prefill of the context")]
     effective: Annotated[EffectivePart | None, Meta(description="null where weights were not read")]
+    convention: Annotated[ConventionPart | None, Meta(description="null where none was asked for")]
     tpot_s: Annotated[Latency | None, Meta(description="time per output token: decode at the context")]
 
 
@@ -181,6 +182,16 @@ class EffectivePart(TypedDict):
     elements: Count
     zero_elements: Count
     unread: Annotated[list[str], Meta(description="nodes whose weight was not read, each with the reason")]
+
+
+class ConventionPart(TypedDict):
+    """Totals as another tool counts them; null where it has no such figure."""
+
+    name: str
+    macs: int | None
+    flops: Count
+    parameters: Count
+    differences: Annotated[list[str], Meta(description="what it counts otherwise, and what is assumed of it")]
 
 
 class UnmodelledPart(TypedDict):

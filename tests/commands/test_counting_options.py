@@ -202,3 +202,27 @@ def test_zeros_are_counted_when_asked(effcli, tmp_path):
     assert (found["channels"], found["zero_channels"]) == (1, 0)
     assert (found["elements"], found["zero_elements"], found["unread"]) == (9, 2, [])
     assert "22.2 % of weights are zero" in effcli("analyze", path, "--effective").out
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "flops"),
+    [("onnx-tool", 4 * 4 * 9, 2 * 4 * 4 * 9), ("fvcore", None, 4 * 4 * 9), ("calflops", 4 * 4 * 9, 2 * 4 * 4 * 9)],
+)
+def test_totals_of_another_tool(effcli, saved, name, macs, flops):
+    path = saved(PADDED)
+    assert analyzed(effcli, path)["totals"]["convention"] is None
+    found = analyzed(effcli, path, "--convention", name)["totals"]["convention"]
+    assert (found["name"], found["macs"], found["flops"]) == (name, macs, flops)
+    assert found["differences"]
+    # as that tool counts, whatever is asked of ours
+    valid = analyzed(effcli, path, "--convention", name, "--count", "valid")["totals"]
+    assert valid["convention"] == found
+    shown = effcli("analyze", path, "--convention", name)
+    line = next(line for line in shown.out.splitlines() if line.strip().startswith(name))
+    assert f"{flops} FLOPs" in line
+
+
+def test_the_words_of_the_option_are_the_conventions(effcli):
+    from efficiency_cli.roofline.conventions import NAMES
+
+    assert "|".join(NAMES) in effcli("analyze", "--help").out
