@@ -211,7 +211,7 @@ def _calflops_recurrent(op: Op) -> int:
 # its MACs of one element, for operators that cost the same at each element of the output
 _EXP, _LOG, _DIV, _SQRT, _TRIG = 32, 43, 4, 24, 39
 _ONNX_TOOL_EACH: Mapping[str, int] = {
-    **dict.fromkeys("Relu Sign Sum Neg Abs Ceil Floor Round Not Less LessOrEqual And Or Xor CumSum".split(), 1),
+    **dict.fromkeys("Relu Sign Neg Abs Ceil Floor Round Not Less LessOrEqual And Or Xor CumSum".split(), 1),
     **dict.fromkeys("Equal Greater GreaterOrEqual NonZero".split(), 1),
     **dict.fromkeys("Exp Sigmoid Pow".split(), _EXP),
     **dict.fromkeys(("Clip", "Relu6", "PRelu", "LeakyRelu", "QuantizeLinear", "DequantizeLinear"), 2),
