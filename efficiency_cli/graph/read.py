@@ -247,9 +247,10 @@ class _Builder:
                 child = scope.children.get((index, attribute.name), shapes.Scope(parent=scope))
                 body = self.graph(graph, child, ChainMap(tensors, outer))
                 bodies[attribute.name] = body
-                for inner in body.captured - tensors.keys():
-                    tensors[inner] = body.tensors[inner]
-                    captured.add(inner)
+                for inner in sorted(body.captured):
+                    if inner not in tensors:
+                        tensors[inner] = body.tensors[inner]
+                        captured.add(inner)
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         attributes = {a.name: v for a in proto.attribute if (v := _attribute(a)) is not None}
         return Node(name, proto.op_type, domain, tuple(proto.input), tuple(proto.output), attributes, bodies)

@@ -19,6 +19,8 @@ _EINSUM = re.compile(r"[A-Za-z.,\s]*(->[A-Za-z.\s]*)?")
 # all dims of all tensors: a 100,000-node network of rank 5 has a quarter of it
 MAX_DIMS = 2_000_000
 _MAX_RANK = 255
+# onnx copies all names known around a body for each body
+MAX_NAMES_COPIED = 5_000_000
 _MAX_NESTING = 8
 _RANK_BY_VALUE = frozenset({"Reshape", "Expand", "ConstantOfShape"})
 _SUMS_RANKS = frozenset({"Gather", "GatherND"})
@@ -26,7 +28,9 @@ _ADDS_AN_AXIS = frozenset(
     "OneHot Loop Scan ConcatFromSequence StringSplit RNN GRU LSTM STFT DFT AffineGrid TfIdfVectorizer".split()
 )
 _FLAT = {"Shape": 1, "Size": 0, "Range": 1, "NonZero": 2, "NonMaxSuppression": 2}
-_CHECKED = frozenset({"Einsum", "Split", "GatherND"})
+# an axis beyond 32 bits makes them write where they should not
+_NORMALIZATIONS = frozenset({"LayerNormalization", "RMSNormalization"})
+_CHECKED = frozenset({"Einsum", "Split", "GatherND"}) | _NORMALIZATIONS
 _WITH_BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _SPECIAL = _SUMS_RANKS | _RANK_BY_VALUE | _ADDS_AN_AXIS | _FLAT.keys() | {"Unsqueeze", "Constant", "Einsum"}
 _NESTS = frozenset({"Optional", "SequenceConstruct"})
@@ -41,6 +45,8 @@ def in_node(node: NodeProto) -> str | None:
         return f"num_outputs is {parts} where there are {len(node.output)}" if parts > len(node.output) else None
     if node.op_type == "GatherND" and _int(node, "batch_dims") < 0:
         return "batch_dims is negative"
+    if node.op_type in _NORMALIZATIONS and abs(_int(node, "axis")) > _MAX_RANK:
+        return "axis is beyond any rank"
     return None
 
 
@@ -68,6 +74,7 @@ class _Ranks:
         self.nesting: dict[str, int] = {}
         self.declared: dict[str, int] = {}
         self.dims = 0
+        self.bodies = 0
 
     def fit(self, graph: GraphProto) -> bool:
         for value in graph.input:
@@ -105,6 +112,9 @@ class _Ranks:
 
     def _of_body(self, body: GraphProto, rank: int) -> int | None:
         """The largest rank of the body's outputs, its inputs having at most `rank`; None where it is hazardous."""
+        self.bodies += 1
+        if self.bodies * len(self.ranks) > MAX_NAMES_COPIED:
+            return None
         for value in body.input:
             self.ranks[value.name] = max(self.ranks.get(value.name, 0), rank)
         if not self.fit(body):
