@@ -8,6 +8,7 @@ from collections import Counter
 import export
 import onnx
 import pytest
+import score
 from conformance_vectors import BYTES, REQUIRED, Vector, evaluate, load
 
 from efficiency_cli.costs.control_flow import Choices
@@ -94,3 +95,22 @@ def test_the_runner_writes_every_vector(tmp_path):
         model = onnx.load(tmp_path / entry["file"])
         if not entry["flags"].get("opaque"):
             onnx.checker.check_model(model)
+
+
+def test_answers_are_scored_by_family_and_metric():
+    vector = next(v for v in VECTORS if v.name == "linear_128_to_128")
+    expected = {"vectors": [{"name": vector.name, "family": vector.family, "expected": vector.expected}]}
+    expected["vectors"][0]["calculation"] = dict(vector.expressions)
+    tally, wrong = score.score(expected, {"linear_128_to_128": {"macs": 128, "parameters": 16512}})
+    assert tally["matmul", "macs", "wrong"] == tally["matmul", "parameters", "right"] == 1
+    assert tally["matmul", "flops", "missing"] == 1
+    assert wrong == ["linear_128_to_128: macs 128 instead of 128*128 = 16384"]
+    assert any(line.split() == ["matmul", "macs", "0", "1", "0"] for line in score.table(tally))
+
+
+def test_the_runners_say_how_they_are_used(tmp_path, capsys):
+    assert export.main([]) == score.main([]) == 2
+    assert capsys.readouterr().err.count("usage: python tests/conformance/") == 2
+    assert export.main([str(tmp_path)]) == 0
+    (tmp_path / "counts.json").write_text("{}")
+    assert score.main([str(tmp_path / "expected.json"), str(tmp_path / "counts.json")]) == 0
