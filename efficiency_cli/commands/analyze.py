@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from efficiency_cli.commands import options, values
+from efficiency_cli.commands.asked import Asked
 from efficiency_cli.commands.options import CountingOptions, HardwareOptions, ModelOptions, PhaseOptions
 from efficiency_cli.commands.output import OutputOptions
 from efficiency_cli.errors import ExitCode, Inconclusive, ProfileError
@@ -61,35 +61,6 @@ def command(
     if strict:
         require_complete(estimates[0])
     return ExitCode.OK
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was asked about the model, whatever the machine."""
-
-    sizes: ModelOptions
-    counting: CountingOptions
-    phase: PhaseOptions
-
-    def counted(self, path: str, phase: Phase | None) -> Network:
-        """The model at `path`, in the sizes of `phase` where there is one."""
-        from efficiency_cli.roofline.estimate import count
-
-        model = self.sizes.read(path, phase.sizes if phase else None)
-        return count(model, self.counting.choices(model))
-
-    def beside(self, network: Network) -> dict[str, object]:
-        """Fields of an Estimate with counts of another kind, that were asked for beside the usual ones."""
-        found: dict[str, object] = {}
-        if self.counting.convention is not None:
-            from efficiency_cli.roofline.conventions import as_counted_by
-
-            found["convention"] = as_counted_by(self.counting.convention, network)
-        if self.counting.effective:
-            from efficiency_cli.roofline.effective import effective
-
-            found["effective"] = effective(network)
-        return found
 
 
 def _estimates(path: str, asked: Asked, machines: Sequence[Profile], hardware: HardwareOptions) -> list[Estimate]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from efficiency_cli.commands import options, values
-from efficiency_cli.commands.options import HardwareOptions, ModelOptions
+from efficiency_cli.commands.asked import Asked
+from efficiency_cli.commands.options import CountingOptions, HardwareOptions, ModelOptions, PhaseOptions
 from efficiency_cli.commands.output import OutputOptions
 from efficiency_cli.errors import ExitCode, UsageError, did_you_mean
 
@@ -26,9 +27,19 @@ _MOST_NAMED = 10
 @click.argument("model", type=values.File())
 @click.argument("node")
 @options.model
+@options.counting
+@options.phase
 @options.hardware
 @options.plain_output
-def command(model: str, node: str, sizes: ModelOptions, hardware: HardwareOptions, output: OutputOptions) -> int:
+def command(
+    model: str,
+    node: str,
+    sizes: ModelOptions,
+    counting: CountingOptions,
+    phase: PhaseOptions,
+    hardware: HardwareOptions,
+    output: OutputOptions,
+) -> int:
     """Show the formula behind one number, with the numbers put in.
 
     NODE is a node of MODEL, by its name or a part that no other name has, or a kernel by its number in
@@ -39,22 +50,35 @@ def command(model: str, node: str, sizes: ModelOptions, hardware: HardwareOption
     effcli explain model.onnx /conv1/Conv
     effcli explain model.onnx /conv1/Conv --hw cortex-m7
     effcli explain model.onnx '#3' --hw a100 -f json
+    effcli explain decoder.onnx '#3' --phase decode --context 512
     """
     from efficiency_cli.reports.explain import formats, text_of
-    from efficiency_cli.roofline.estimate import count, estimate
     from efficiency_cli.roofline.explain import explain
 
     targets = output.checked(formats, inputs=[model, *hardware.hw])
-    machines = hardware.profiles()
-    network = count(sizes.read(model))
-    estimates = [estimate(network, m, runtime=hardware.runtime, overlap=hardware.overlap) for m in machines]
-    estimates = estimates or [estimate(network)]
+    estimates = _estimates(model, Asked(sizes, counting, phase), hardware)
     found = [(e, *find(e, node)) for e in estimates]
     explanations = [explain(e, name) for e, name, _ in found]
     output.write(targets, lambda t: text_of(t.format, explanations, output.view(t)))
     output.notes(note for _, _, note in found if note)
     output.notes(note for e in estimates for note in (*e.assumptions, *e.notes))
     return ExitCode.OK
+
+
+def _estimates(path: str, asked: Asked, hardware: HardwareOptions) -> list[Estimate]:
+    """One estimate a machine, one without where none was named, of the phase that was asked for."""
+    from msgspec.structs import replace
+
+    from efficiency_cli.roofline.estimate import estimate
+    from efficiency_cli.roofline.phases import generating
+
+    machines = hardware.profiles()
+    phase = asked.phase.chosen()
+    network = asked.counted(path, phase)
+    found = [estimate(network, m, runtime=hardware.runtime, overlap=hardware.overlap) for m in machines]
+    beside = asked.beside(network)
+    found = [replace(e, **beside) for e in found or [estimate(network)]]
+    return found if phase is None else [generating(e, phase, None) for e in found]
 
 
 def find(estimate: Estimate, wanted: str) -> tuple[str, str]:
@@ -118,7 +142,9 @@ def _unknown(estimate: Estimate, names: Sequence[str], wanted: str) -> UsageErro
     what = f"the model has no node '{values.short(wanted)}'"
     if wanted in set(_every_name(estimate.model.graph)):
         what = f"node '{values.short(wanted)}' is in a branch that is not counted"
-        return UsageError(what, hint="the costliest branch of an If counts: effcli help counting")
+        return UsageError(
+            what, hint="the costliest branch of an If counts; choose one: --branch then, or --branch else"
+        )
     meant = did_you_mean(wanted, names)
     return UsageError(what, hint=meant or f"list them: {_listing(estimate, 'node')}")
 

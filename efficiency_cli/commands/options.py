@@ -108,7 +108,8 @@ def _again(hint: str, path: str) -> str:
     """The command that was given, with the options that `hint` adds to a bare one."""
     arguments = click.get_current_context().obj
     # the path may hold anything, also something like an option
-    added = re.search(r" --(?:dim|shape) .*", hint[len("effcli analyze ") + len(path) :])
+    start = 0 if hint.startswith("effcli analyze MODEL ") else len("effcli analyze ") + len(path)
+    added = re.search(r" --(?:dim|shape|context) .*", hint[start:])
     return f"effcli {shlex.join(arguments)}{added[0]}" if arguments and added else hint
 
 

@@ -26,6 +26,8 @@ from efficiency_cli.hardware.load import MAX_BYTES, UnreadableProfileError, pars
 
 _KEYS = ("macs", "ops", "class", "reads", "writes")
 _HINT = "see the format: effcli help counting"
+# brackets and commas mean something to YAML inside { }
+_QUOTE = f"inside braces, put a formula in quotes; {_HINT}"
 _CLASSES = tuple(c.value for c in OpClass)
 
 
@@ -35,7 +37,7 @@ def read_operators(path: str) -> Mapping[tuple[str, str], Rule]:
     try:
         root = parse_tree(data, path)
     except UnreadableProfileError as error:
-        raise ConfigError("the file of --ops cannot be read", where=error.where, hint=_HINT) from error
+        raise ConfigError("the file of --ops cannot be read", where=error.where, hint=_QUOTE) from error
     reader = _Reader(data.decode("utf-8-sig"))
     found = reader.operators(root)
     if reader.mistakes:

@@ -46,6 +46,15 @@ class CustomRule(Struct, frozen=True):
             formula=self._formula(macs, ops),
         )
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was given, a line each, as the user wrote it."""
+        given = {"macs": self.macs, "ops": self.ops}
+        counts = [f"{key}: {formula.text}" for key, formula in given.items() if formula is not None]
+        moved = [f"reads in{slot}: {size.text}" for slot, size in self.reads.items()]
+        moved += [f"writes out{slot}: {size.text}" for slot, size in self.writes.items()]
+        return (*counts, f"class: {self.op_class.value}", *moved)
+
     def _formula(self, macs: int, ops: int) -> str:
         parts = [f"{self.macs.text} = {macs:,} MACs"] if self.macs else []
         parts += [f"{self.ops.text} = {ops:,} OPs"] if self.ops else []

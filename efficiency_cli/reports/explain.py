@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from efficiency_cli.graph.receptive_field import Field
     from efficiency_cli.reports.view import View
     from efficiency_cli.roofline.around import Touched
+    from efficiency_cli.roofline.conventions import NodeCount
+    from efficiency_cli.roofline.effective import NodeEffective
     from efficiency_cli.roofline.explain import Explanation, KernelPart
     from efficiency_cli.roofline.latency import Machine
 
@@ -79,7 +81,8 @@ def _title(explanation: Explanation) -> str:
     estimate = explanation.estimate
     node, machine = explanation.counted.node, estimate.machine
     on = f" on {machine.profile.id} ({machine.runtime.id})" if machine is not None else ""
-    return f"{shown(node.name)} ({shown(node.key)}) in {shown(estimate.model.path)}{on}"
+    phase = f"; {estimate.generation.told}" if estimate.generation is not None else ""
+    return f"{shown(node.name)} ({shown(node.key)}) in {shown(estimate.model.path)}{on}{phase}"
 
 
 def _sections(explanation: Explanation) -> Iterator[Section]:
@@ -87,6 +90,8 @@ def _sections(explanation: Explanation) -> Iterator[Section]:
         yield "Result", list(_result(explanation, explanation.kernel))
     yield "Operands", list(_operands(explanation))
     yield "Work", list(_work(explanation))
+    if explanation.beside is not None and explanation.estimate.convention is not None:
+        yield explanation.estimate.convention.name, list(_convention(explanation.beside, explanation))
     if explanation.bodies:
         yield "Bodies", [_body(b.path, b.repeat, b.nodes, b.macs, b.ops) for b in explanation.bodies]
     if explanation.fields:
@@ -144,6 +149,8 @@ def _work(explanation: Explanation) -> Iterator[str]:
     if dense.valid_macs is not None:
         what = "counted dense" if work.macs == dense.macs else "and so counted"
         yield f"valid MACs  {dense.valid_macs:,} not on padding or behind a mask; {what}"
+    if explanation.estimate.effective is not None and counted.macs:
+        yield from _wrapped(f"effective   {_effective(explanation.effective)}")
     yield f"OPs         {counted.ops:,}"
     for term in explanation.terms if not counted.absorbed else ():
         yield from _term(term)
@@ -155,11 +162,40 @@ def _work(explanation: Explanation) -> Iterator[str]:
         yield from _wrapped(f"note        {shown(work.note)}")
     if not work.modelled:
         yield "no cost rule: its operations are not counted, its bytes are"
+        yield "            give it one: --ops FILE; see: effcli help counting"
     first, *others = explanation.convention or ("",)
     yield from _wrapped(f"convention  {escaped(first)}")
     for paragraph in others:
         yield from _wrapped(f"            {escaped(paragraph)}")
     yield f"rule        {explanation.rule}"
+
+
+def _effective(found: NodeEffective | None) -> str:
+    """What is left of the MACs without zero weights."""
+    if found is None:
+        return "all of them: it multiplies by no stored weight"
+    if found.zeros is None:
+        return f"not known: {shown(found.unread)}"
+    dead, zeros = len(found.zeros.dead), found.zeros
+    return (
+        f"{found.macs:,} MACs without channels that are all zero ({dead:,} of {zeros.channels:,} of its weight are) or "
+        f"constant for that; {found.macs_nonzero:,} without zero weights ({zeros.zero_elements:,} of "
+        f"{zeros.elements:,} are)"
+    )
+
+
+def _convention(node: NodeCount, explanation: Explanation) -> Iterator[str]:
+    """This node and the whole network as another tool counts them, and what that tool does otherwise."""
+    whole = explanation.estimate.convention
+    assert whole is not None
+    yield from _wrapped(f"node        {node.why or _as_counted(node.macs, node.flops)}")
+    yield f"network     {_as_counted(whole.macs, whole.flops)}, {whole.parameters:,} parameters"
+    for difference in whole.differences:
+        yield from _wrapped(f"- {shown(difference)}", "  ")
+
+
+def _as_counted(macs: int | None, flops: int) -> str:
+    return f"{flops:,} FLOPs" if macs is None else f"{macs:,} MACs, {flops:,} FLOPs"
 
 
 def _counts(explanation: Explanation) -> Iterator[Operand]:

@@ -11,6 +11,7 @@ from efficiency_cli.roofline.report_data import report_of
 
 if TYPE_CHECKING:
     from efficiency_cli.roofline.around import Touched
+    from efficiency_cli.roofline.effective import NodeEffective
     from efficiency_cli.roofline.explain import Explanation, KernelPart
     from efficiency_cli.roofline.terms import Term
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def data_of(explanation: Explanation) -> dict[str, Any]:
     """Plain data: the node and the kernel as in a report, with more; the terms of both."""
     report = report_of(explanation.estimate, "explain")
-    kernel, dense = explanation.kernel, explanation.dense
+    kernel, dense, generation = explanation.kernel, explanation.dense, explanation.estimate.generation
     node = {
         **report["nodes"][explanation.index],
         "formula": explanation.formula or None,
@@ -35,6 +36,8 @@ def data_of(explanation: Explanation) -> dict[str, Any]:
         },
         "made_by": list(explanation.made_by),
         "used_by": list(explanation.used_by),
+        "as_counted_by": _beside(explanation),
+        "effective": _effective(explanation.effective),
         "bodies": [
             {"path": b.path, "repeat": b.repeat, "nodes": b.nodes, "macs": b.macs, "ops": b.ops}
             for b in explanation.bodies
@@ -46,9 +49,34 @@ def data_of(explanation: Explanation) -> dict[str, Any]:
         "command": report["command"],
         "model": report["model"],
         "hardware": report["hardware"],
+        "phase": generation.phase if generation is not None else None,
+        "context": generation.context if generation is not None else None,
         "node": node,
         "kernel": {**report["kernels"][kernel.kernel.index], **_kernel_data(kernel)} if kernel else None,
         "terms": [_term_data(t, explanation) for t in (*explanation.terms, *(kernel.terms if kernel else ()))],
+    }
+
+
+def _beside(explanation: Explanation) -> dict[str, Any] | None:
+    """The node as another tool counts it; `why` says why that is nothing."""
+    count, whole = explanation.beside, explanation.estimate.convention
+    if count is None or whole is None:
+        return None
+    return {"name": whole.name, "macs": count.macs, "flops": count.flops, "why": count.why or None}
+
+
+def _effective(found: NodeEffective | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    zeros = found.zeros
+    return {
+        "macs": found.macs,
+        "macs_nonzero": found.macs_nonzero,
+        "channels": zeros.channels if zeros is not None else None,
+        "zero_channels": len(zeros.dead) if zeros is not None else None,
+        "elements": zeros.elements if zeros is not None else None,
+        "zero_elements": zeros.zero_elements if zeros is not None else None,
+        "unread": found.unread or None,
     }
 
 

@@ -37,21 +37,58 @@ class Convention(Struct, frozen=True):
     differences: tuple[str, ...]
 
 
+class NodeCount(Struct, frozen=True):
+    """One node as the tool counts it, all its runs together; `macs` is None where it has no such figure.
+
+    `why` says why it counts nothing, '' where it has a rule.
+    """
+
+    macs: int | None
+    flops: int
+    why: str = ""
+
+
 def as_counted_by(name: str, network: Network) -> Convention:
     """The network's totals under the convention `name`, one of NAMES."""
     return _CONVENTIONS[name](network)
 
 
+def node_as_counted_by(name: str, counted: CountedNode, network: Network) -> NodeCount:
+    """One node of the network under the convention `name`."""
+    rule, folded = _RULES[name]
+    nothing = None if name == "fvcore" else 0
+    if not _counts(counted, folded):
+        return NodeCount(nothing, 0, "it never sees this node")
+    try:
+        found = rule(*_operands(counted, network))
+    except CostError:
+        return NodeCount(nothing, 0, "its shape is not known")
+    if found is None:
+        return NodeCount(nothing, 0, "it has no rule for this operator")
+    macs, flops = found[0] * counted.repeat, found[1] * counted.repeat
+    if name == "onnx-tool":
+        return NodeCount(macs, 2 * macs)
+    return NodeCount(None if nothing is None else macs, flops)
+
+
+def _counts(counted: CountedNode, folded: bool) -> bool:
+    """Whether the node runs with the network, or before it, too: `folded`."""
+    runs = folded or counted.absorbed != _FOLDED
+    return runs and counted.node.op != "Constant" and not counted.node.graphs
+
+
+def _operands(counted: CountedNode, network: Network) -> tuple[Op, int]:
+    """The node with its operands, and its dense MACs in one run of its graph."""
+    graph: Graph = counted.graph
+    op = Op(counted.node, graph.inputs_of(counted.node), graph.outputs_of(counted.node))
+    return op, network.dense_work(counted.node, graph).macs
+
+
 def _each(network: Network, folded: bool = False) -> Iterator[tuple[CountedNode, Op, int]]:
-    """Every node that runs with the network (or before it, too: `folded`), its operands, and its dense MACs in
-    one run of its graph.
-    """
+    """Every node that runs with the network (or before it, too: `folded`), as `_operands` has it."""
     for counted in network.nodes:
-        runs = folded or counted.absorbed != _FOLDED
-        if runs and counted.node.op != "Constant" and not counted.node.graphs:
-            graph: Graph = counted.graph
-            op = Op(counted.node, graph.inputs_of(counted.node), graph.outputs_of(counted.node))
-            yield counted, op, network.dense_work(counted.node, graph).macs
+        if _counts(counted, folded):
+            yield counted, *_operands(counted, network)
 
 
 def _summed(
@@ -359,5 +396,11 @@ _CONVENTIONS: Mapping[str, Callable[[Network], Convention]] = {
     "onnx-tool": _onnx_tool,
     "fvcore": _fvcore,
     "calflops": _calflops,
+}
+# a tool's rule for one node, and whether it sees what runs before the network does
+_RULES: Mapping[str, tuple[Callable[[Op, int], tuple[int, int] | None], bool]] = {
+    "onnx-tool": (_onnx_tool_node, True),
+    "fvcore": (_fvcore_node, False),
+    "calflops": (_calflops_node, False),
 }
 NAMES = tuple(_CONVENTIONS)

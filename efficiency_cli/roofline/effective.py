@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from efficiency_cli.graph.effective import Weights, Zeros
 from efficiency_cli.graph.model import Graph, Node
-from efficiency_cli.roofline.network import Network
+from efficiency_cli.roofline.network import CountedNode, Network
 
 # operators that make of a constant channel a constant channel, whatever the others are
 _CHANNEL_BY_CHANNEL = frozenset(
@@ -32,12 +32,21 @@ _CONVOLUTIONS = frozenset(("Conv", "ConvInteger", "QLinearConv", "FusedConv"))
 Channels = frozenset[int]
 
 
+class NodeEffective(Struct, frozen=True):
+    """One node with a weight: what of it is zero, and its MACs without that; `unread` says why not."""
+
+    macs: int
+    macs_nonzero: int
+    zeros: Zeros | None = None
+    unread: str = ""
+
+
 class Effective(Struct, frozen=True):
     """Of the weights that could be read: what is zero, and the network's MACs without it.
 
     `macs` leaves out all-zero output channels and channels that are constant for that; `macs_nonzero`
     every product with a zero weight. MACs without a weight that was read count in full; `unread` says why,
-    one line a node.
+    one line a node. `nodes` has, by name, those with a weight.
     """
 
     macs: int
@@ -47,38 +56,41 @@ class Effective(Struct, frozen=True):
     elements: int
     zero_elements: int
     unread: tuple[str, ...]
+    nodes: Mapping[str, NodeEffective]
 
 
 def effective(network: Network) -> Effective:
     """Reads the weights of the network's file. Raises ModelError, or UsageError for standard input."""
     weights = Weights(network.model)
     walks: dict[str, _Walk] = {}
-    macs = nonzero = 0
-    read: list[Zeros] = []
-    unread: list[str] = []
+    found: dict[str, NodeEffective] = {}
     for counted in network.nodes:
         walk = walks.setdefault(counted.path, _Walk(counted.graph))
-        zeros = weights.zeros(counted.node, counted.graph)
-        if not isinstance(zeros, Zeros):
-            walk.through(counted.node)
-            macs, nonzero = macs + counted.macs, nonzero + counted.macs
-            unread += [f"{counted.node.name}: {zeros}"] if zeros and counted.macs else []
-            continue
-        live, all_products = walk.multiplied(counted.node, zeros)
-        if not counted.macs:
-            continue
-        read.append(zeros)
-        macs += counted.macs * live // max(all_products, 1)
-        nonzero += counted.macs * (zeros.elements - zeros.zero_elements) // max(zeros.elements, 1)
+        one = _of_node(counted, weights.zeros(counted.node, counted.graph), walk)
+        if one is not None and counted.macs:
+            found[counted.node.name] = one
+    read = [n.zeros for n in found.values() if n.zeros is not None]
+    others = sum(n.macs for n in network.nodes if n.node.name not in found)
     return Effective(
-        macs=macs,
-        macs_nonzero=nonzero,
+        macs=others + sum(n.macs for n in found.values()),
+        macs_nonzero=others + sum(n.macs_nonzero for n in found.values()),
         channels=sum(z.channels for z in read),
         zero_channels=sum(len(z.dead) for z in read),
         elements=sum(z.elements for z in read),
         zero_elements=sum(z.zero_elements for z in read),
-        unread=tuple(unread),
+        unread=tuple(f"{name}: {n.unread}" for name, n in found.items() if n.unread),
+        nodes=found,
     )
+
+
+def _of_node(counted: CountedNode, zeros: Zeros | str | None, walk: _Walk) -> NodeEffective | None:
+    """None for a node without a weight; every node must come by, for the walk to hand constant channels on."""
+    if not isinstance(zeros, Zeros):
+        walk.through(counted.node)
+        return NodeEffective(counted.macs, counted.macs, unread=zeros) if zeros else None
+    live, products = walk.multiplied(counted.node, zeros)
+    nonzero = counted.macs * (zeros.elements - zeros.zero_elements) // max(zeros.elements, 1)
+    return NodeEffective(counted.macs * live // max(products, 1), nonzero, zeros)
 
 
 class _Walk:

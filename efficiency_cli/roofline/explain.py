@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from efficiency_cli.costs import Work, rules, unmodelled
+from efficiency_cli.costs.control_flow import Choices
+from efficiency_cli.costs.custom import CustomRule
 from efficiency_cli.graph.model import Graph, Node, Tensor
 from efficiency_cli.graph.receptive_field import Field
 from efficiency_cli.roofline.around import Absorbed, Around, Touched, amount
+from efficiency_cli.roofline.conventions import NodeCount, node_as_counted_by
+from efficiency_cli.roofline.effective import NodeEffective
 from efficiency_cli.roofline.estimate import Estimate
 from efficiency_cli.roofline.latency import KernelTime
 from efficiency_cli.roofline.network import CountedNode, Kernel
@@ -60,7 +64,8 @@ class Explanation(Struct, frozen=True):
     `index` is its place among the network's nodes. `dense` is its work with padding and masked scores
     counted, whatever was chosen; `formula` says it in numbers, '' where the rule does not. `rule` and
     `convention` are the cost rule and what it says of itself. `made_by` and `used_by` are kernels: where
-    an absorbed node's input is made, and its output used.
+    an absorbed node's input is made, and its output used. `beside` is the count of the estimate's convention,
+    `effective` what is left without zero weights, where those were asked for.
     """
 
     estimate: Estimate
@@ -79,6 +84,8 @@ class Explanation(Struct, frozen=True):
     used_by: tuple[int, ...]
     bodies: tuple[Body, ...]
     fields: Mapping[str, Field]
+    beside: NodeCount | None
+    effective: NodeEffective | None
 
 
 def explain(estimate: Estimate, name: str) -> Explanation:
@@ -92,19 +99,20 @@ def explain(estimate: Estimate, name: str) -> Explanation:
     kernels = kernel_of_node(estimate.kernels)
     found = None if counted.absorbed else kernels.get(name)
     dense = estimate.network.dense_work(counted.node, counted.graph)
-    rule, convention = _rule(counted.node)
+    choices = estimate.network.choices
+    rule, convention = _rule(counted.node, choices)
     neighbours = around.neighbours(counted.node, kernels) if counted.absorbed else ((), ())
     kernel = None if found is None else _kernel_part(estimate, found, around)
     inside = frozenset(t.name for t in kernel.internal) if kernel is not None else frozenset()
     root = counted.graph is estimate.model.graph
     fields = estimate.receptive_fields if root else {}
+    beside = estimate.convention
     return Explanation(
         estimate=estimate,
         index=index,
         counted=counted,
         dense=dense,
-        # its result is said beside it, by the counts themselves
-        formula=dense.formula.rpartition(" = ")[0] or dense.formula,
+        formula=_formula(dense, counted.node, choices),
         rule=rule,
         convention=convention,
         inputs=around.touched(counted.node.inputs, counted.work.reads, inside),
@@ -116,16 +124,28 @@ def explain(estimate: Estimate, name: str) -> Explanation:
         used_by=neighbours[1],
         bodies=tuple(_bodies(counted, nodes)),
         fields={o: fields[o] for o in counted.node.outputs if o in fields},
+        beside=node_as_counted_by(beside.name, counted, estimate.network) if beside is not None else None,
+        effective=estimate.effective.nodes.get(name) if estimate.effective is not None else None,
     )
 
 
-def _rule(node: Node) -> tuple[str, tuple[str, ...]]:
-    """The cost rule's dotted name, and the paragraphs in which it and its module say the convention."""
-    rule: Callable[..., Work] = rules().get((node.domain, node.op), unmodelled)
+def _rule(node: Node, choices: Choices) -> tuple[str, tuple[str, ...]]:
+    """The cost rule's name, and the paragraphs in which it and its module say the convention."""
+    given = choices.rules.get((node.domain, node.op))
+    if isinstance(given, CustomRule):
+        return f"{choices.rules_from or 'given'}: {node.key}", given.lines
+    rule: Callable[..., Work] = given or rules().get((node.domain, node.op), unmodelled)
     module = inspect.getdoc(sys.modules.get(rule.__module__)) or ""
     # a module's first paragraph says what it holds, the rest what holds for all its operators
     texts = [inspect.getdoc(rule) or "", *(module.split("\n\n")[1:] if rule is not unmodelled else [])]
     return f"{rule.__module__}.{rule.__qualname__}", tuple(" ".join(t.split()) for t in texts if t)
+
+
+def _formula(dense: Work, node: Node, choices: Choices) -> str:
+    """The formula in numbers. A built-in rule has one, whose result is said beside it by the counts themselves."""
+    if (node.domain, node.op) in choices.rules:
+        return dense.formula
+    return dense.formula.rpartition(" = ")[0] or dense.formula
 
 
 def _node_terms(counted: CountedNode, dense: Work) -> tuple[Term, ...]:

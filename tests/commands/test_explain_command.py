@@ -190,7 +190,8 @@ def test_a_branch_that_is_not_counted(effcli, tmp_path):
 def test_json(effcli, vww):
     result = effcli("explain", vww, STEM, "--hw", "cortex-m7", "-f", "json")
     data = json.loads(result.out)
-    assert list(data) == ["schema_version", "tool", "command", "model", "hardware", "node", "kernel", "terms"]
+    about = ["schema_version", "tool", "command", "model", "hardware", "phase", "context"]
+    assert list(data) == [*about, "node", "kernel", "terms"]
     assert (data["schema_version"], data["command"]) == (1, "explain")
     assert data["hardware"]["id"] == "cortex-m7"
     report = json.loads(effcli("analyze", vww, "--hw", "cortex-m7", "-f", "json").out)
