@@ -25,6 +25,15 @@ MICROSOFT = "com.microsoft"
 _A = TypeVar("_A", int, float, str)
 
 
+class Product(Struct, frozen=True):
+    """`count` products of an (m, k) by a (k, n) matrix."""
+
+    count: int
+    m: int
+    n: int
+    k: int
+
+
 class Work(Struct, frozen=True):
     """What one run of an operator must do.
 
@@ -35,6 +44,8 @@ class Work(Struct, frozen=True):
     `view`   True when nothing is computed or moved (Reshape and the like)
     `valid_macs`  macs without those on padding or behind a causal mask, where that is fewer
     `formula`  the count in words of the node's own numbers, for `explain`
+    `product`  what a matrix unit sees: `count` products of (m, k) by (k, n); None for other work
+    `variant`  what kind of dense work it is, for machines that tell them apart ('' where none does)
     """
 
     macs: int
@@ -48,6 +59,8 @@ class Work(Struct, frozen=True):
     formula: str = ""
     note: str = ""
     valid_macs: int | None = None
+    product: Product | None = None
+    variant: str = ""
 
     @property
     def valid(self) -> Work:
@@ -129,6 +142,8 @@ class Op:
         formula: str = "",
         note: str = "",
         valid_macs: int | None = None,
+        product: Product | None = None,
+        variant: str = "",
     ) -> Work:
         """A Work of `macs` and `other` primitive operations.
 
@@ -148,6 +163,8 @@ class Op:
             formula=formula,
             note=note,
             valid_macs=valid_macs,
+            product=product,
+            variant=variant,
         )
 
     def compute_dtype(self) -> DType | None:

@@ -10,13 +10,15 @@ import math
 
 from msgspec import Struct
 
-from efficiency_cli.costs import MICROSOFT, CostError, Op, Work, cost
+from efficiency_cli.costs import MICROSOFT, CostError, Op, Product, Work, cost
 from efficiency_cli.costs.elementwise import SILU, activation_ops
 from efficiency_cli.costs.quantization import REQUANTIZE, narrow_type
 from efficiency_cli.graph.model import OpClass, Shape
 
 # wider kernels do not exist; a hostile one must not be looped over
 MAX_TAPS = 1 << 16
+# images have at most these many channels: too few to fill a vector of them
+FIRST_LAYER_CHANNELS = 4
 NCHWC = "com.microsoft.nchwc"  # onnxruntime's layout with channels in blocks of 8 or 16
 NHWC = "com.ms.internal.nhwc"  # its channels-last copies of ai.onnx operators
 
@@ -35,6 +37,7 @@ class _Taps(Struct, frozen=True):
     noun: str = "outputs"
     spatial: int = 0  # Π over the axes of outputs, and of the
     inside: int | None = None  # (output, tap) pairs that are not on padding; None where that is unknown
+    channels: int = 0  # of the positions; 0 where that is unknown
 
     @property
     def macs(self) -> int:
@@ -57,6 +60,31 @@ class _Taps(Struct, frozen=True):
         return OpClass.DEPTHWISE if self.depthwise else OpClass.DENSE
 
     @property
+    def transposed(self) -> bool:
+        return self.noun == "inputs"
+
+    @property
+    def product(self) -> Product | None:
+        """As a matrix unit sees it: the positions in rows, the taps of one group's channels summed."""
+        if not self.channels:
+            return None
+        own, fan, taps = self.channels // self.group, self.fan // self.group, math.prod(self.kernel)
+        n, k = (fan * taps, own) if self.transposed else (own, fan * taps)
+        return Product(self.group, self.count // self.channels, n, k)
+
+    @property
+    def variant(self) -> str:
+        if self.depthwise:
+            return ""
+        if self.transposed:
+            return "transposed"
+        if self.group > 1:
+            return "grouped"
+        if math.prod(self.kernel) == 1:
+            return "pointwise"
+        return "first-layer" if self.fan <= FIRST_LAYER_CHANNELS else "convolution"
+
+    @property
     def formula(self) -> str:
         positions, kernel = "·".join(map(str, self.positions)), "·".join(map(str, self.kernel))
         return f"{positions} {self.noun} × {self.fan}/{self.group} · {kernel} taps = {self.macs:,} MACs"
@@ -74,7 +102,7 @@ def _forward(op: Op, weight: int = 1, *, channels_last: bool = False) -> _Taps:
     spatial = (x[1:-1], out[1:-1]) if channels_last else (x[2:], out[2:])
     inside = _inside(op, *spatial, w[2:])
     outputs, depthwise = math.prod(spatial[1]), group > 1 and w[1] == 1
-    return _Taps(out, channels, group, w[2:], depthwise, spatial=outputs, inside=inside)
+    return _Taps(out, channels, group, w[2:], depthwise, spatial=outputs, inside=inside, channels=w[0])
 
 
 def _inside(op: Op, sizes: Shape, outputs: Shape, kernel: Shape) -> int | None:
@@ -111,7 +139,7 @@ def _transposed(op: Op, *, channels_last: bool = False) -> _Taps:
     group = _group(op, w[0])
     if (x[-1] if channels_last else x[1]) != w[0]:
         raise CostError(f"input {x} and weight {w} differ in channels")
-    return _Taps(x, w[1] * group, group, w[2:], depthwise=1 < group == w[0], noun="inputs")
+    return _Taps(x, w[1] * group, group, w[2:], depthwise=1 < group == w[0], noun="inputs", channels=w[0])
 
 
 def _group(op: Op, channels: int) -> int:
@@ -130,6 +158,8 @@ def _work(op: Op, taps: _Taps, other: int, *, narrow: tuple[int, int] | None = N
         dtype=dtype,
         formula=taps.formula,
         valid_macs=taps.valid_macs,
+        product=taps.product,
+        variant=taps.variant,
     )
 
 
@@ -162,7 +192,8 @@ def convolution_blocked(op: Op) -> Work:
         raise CostError(f"weight {w} and output {out} must both have rank 4")
     group = _group(op, w[0])
     positions = (out[0], w[0], *out[2:])
-    return _fused(op, _Taps(positions, w[1] * group, group, w[2:], depthwise=group > 1 and w[1] == 1))
+    taps = _Taps(positions, w[1] * group, group, w[2:], depthwise=group > 1 and w[1] == 1, channels=w[0])
+    return _fused(op, taps)
 
 
 @cost("ConvInteger")
@@ -218,6 +249,6 @@ def convolution_causal(op: Op) -> Work:
     x, w = op.shape(), op.shape(1)
     if len(x) != 3 or len(w) != 3 or x[1] != w[0]:
         raise CostError(f"input {x} must be (batch, channels, length), weight {w} (channels, 1, k)")
-    taps = _Taps(x, w[0], w[0], w[2:], depthwise=True)
+    taps = _Taps(x, w[0], w[0], w[2:], depthwise=True, channels=w[0])
     silu = op.attr("activation", "none").lower() in ("silu", "swish")
     return _work(op, taps, (op.has(2) + SILU * silu) * taps.count)

@@ -10,19 +10,20 @@ import math
 
 from msgspec import Struct
 
-from efficiency_cli.costs import MICROSOFT, CostError, Op, Work, cost
+from efficiency_cli.costs import MICROSOFT, CostError, Op, Product, Work, cost
 from efficiency_cli.costs.elementwise import GELU_TANH, activation_ops
 from efficiency_cli.costs.quantization import DYNAMIC_QUANTIZE, REQUANTIZE, narrow_type
 from efficiency_cli.graph.model import DType, OpClass, Shape
 
 
 class _Product(Struct, frozen=True):
-    """`batch` independent products of (m, k) by (k, n)."""
+    """`batch` independent products of (m, k) by (k, n); `shared`: all by the same matrix, so that rows add up."""
 
     batch: Shape
     m: int
     n: int
     k: int
+    shared: bool = False
 
     @property
     def outputs(self) -> int:
@@ -31,6 +32,18 @@ class _Product(Struct, frozen=True):
     @property
     def macs(self) -> int:
         return self.outputs * self.k
+
+    @property
+    def shape(self) -> Product:
+        count = math.prod(self.batch)
+        return Product(1, count * self.m, self.n, self.k) if self.shared else Product(count, self.m, self.n, self.k)
+
+    @property
+    def variant(self) -> str:
+        shape = self.shape
+        if shape.m == 1 or shape.n == 1:
+            return "gemv"
+        return "gemm" if shape.count == 1 else "batched-gemm"
 
     @property
     def formula(self) -> str:
@@ -46,7 +59,7 @@ def _product(a: Shape, b: Shape) -> _Product:
     right = b if len(b) > 1 else (*b, 1)
     if left[-1] != right[-2]:
         raise CostError(f"inner dimensions differ: {a} × {b}")
-    return _Product(_broadcast(left[:-2], right[:-2]), left[-2], right[-1], left[-1])
+    return _Product(_broadcast(left[:-2], right[:-2]), left[-2], right[-1], left[-1], shared=len(right) == 2)
 
 
 def _broadcast(a: Shape, b: Shape) -> Shape:
@@ -77,6 +90,8 @@ def _work(op: Op, product: _Product, each: int = 0, *, dtype: DType | None = Non
         op_class=OpClass.DENSE,
         dtype=dtype,
         formula=product.formula,
+        product=product.shape,
+        variant=product.variant,
     )
 
 

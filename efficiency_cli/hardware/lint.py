@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efficiency_cli.hardware.build import build_profile
-from efficiency_cli.hardware.load import UnreadableProfileError, find_profile, read_tree, shipped_dir
+from efficiency_cli.hardware.inherit import InheritanceError
+from efficiency_cli.hardware.load import UnreadableProfileError, find_profile, read_tree, shipped_dir, whole_tree
 from efficiency_cli.hardware.profile import Profile, numbers
 from efficiency_cli.hardware.tree import Node, Place, Scalar, Sequence, find
 from efficiency_cli.quantity import has_binary_prefix
@@ -57,14 +58,16 @@ def lint(path_or_profile: str | Path | Profile, hw_dirs: Iterable[str | Path] = 
     else:
         path = find_profile(str(path_or_profile), dirs)
     try:
-        root = read_tree(path)
-    except UnreadableProfileError as error:
+        own, root = read_tree(path), whole_tree(path, dirs)
+    except (UnreadableProfileError, InheritanceError) as error:
         return [_finding("error", error.place, error.message)]
     profile, mistakes = build_profile(root, path.stem, str(path))
     found = [_finding("error", place, message) for place, message in mistakes]
-    found += _clashes(path, root, dirs)
+    found += _clashes(path, own, dirs)
     if profile is not None:
-        found += [_finding("warning", _place(root, where), message) for where, message in _doubts(profile)]
+        doubts = [_finding("warning", _place(root, where), message) for where, message in _doubts(profile)]
+        # a doubt about what a base says is told there
+        found += [doubt for doubt in doubts if doubt.file == str(path)]
     return sorted(found, key=lambda f: (f.line, f.column, f.message))
 
 

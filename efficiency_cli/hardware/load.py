@@ -16,7 +16,8 @@ import yaml
 
 from efficiency_cli.errors import EffcliError, ProfileError, UsageError, suggest
 from efficiency_cli.hardware import tree
-from efficiency_cli.hardware.build import build_profile
+from efficiency_cli.hardware.build import ID, build_profile
+from efficiency_cli.hardware.inherit import with_base
 from efficiency_cli.hardware.override import apply_overrides
 from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.hardware.tree import Place
@@ -62,8 +63,9 @@ def load_profile(
     `hw_dirs` are searched before the shipped profiles. `overrides` are texts such as
     "memory.dram.bandwidth=2x" (see `override.py`). Raises ProfileError with every mistake.
     """
-    path = find_profile(str(name_or_path), hw_dirs)
-    root = read_tree(path)
+    dirs = tuple(hw_dirs)
+    path = find_profile(str(name_or_path), dirs)
+    root = whole_tree(path, dirs)
     apply_overrides(root, overrides)
     profile, mistakes = build_profile(root, path.stem, str(path))
     if profile is None:
@@ -159,6 +161,24 @@ def _aliases(files: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
             if isinstance(item, tree.Scalar):
                 found.setdefault(item.text.lower(), path)
     return found, unread
+
+
+def whole_tree(path: Path, hw_dirs: Iterable[str | Path] = ()) -> tree.Node:
+    """The YAML of a file with what its `base` says below it. Raises ProfileError.
+
+    A base is an id, looked for in `hw_dirs`, beside the file, and among the shipped profiles.
+    """
+    dirs = tuple(hw_dirs)
+
+    def read(name: str, asking: Path) -> tuple[Path, tree.Node]:
+        if not ID.fullmatch(name):
+            raise ProfileError(f"'{name}' is not the id of a profile", hint="list them: effcli hw list")
+        # a user's own version of a shipped profile stands on the shipped one
+        again = name.lower() == asking.stem.lower()
+        found = find_profile(name) if again else find_profile(name, (*dirs, asking.parent))
+        return found, read_tree(found)
+
+    return with_base(read_tree(path), path, read)
 
 
 def read_tree(path: Path) -> tree.Node:

@@ -51,10 +51,15 @@ SAME_PEAK = {
 
 CLASSES = ("mcu", "cpu", "gpu", "npu")
 KINDS = ("datasheet", "measured", "derived", "calibrated")
-GRADES = ("datasheet", "calibrated", "measured")
+GRADES = ("datasheet", "derived", "calibrated", "measured")
+# grades whose times rest on measurements of this machine with this runtime
+FITTED = ("calibrated", "measured")
 HOLDS = ("weights", "activations")
-# the operator classes of `graph.model.OpClass`, and `memory` for the fraction of the bandwidth
-EFFICIENCY_KEYS = (
+LEVEL_KINDS = ("memory", "cache")
+# machines whose memories are filled by the software, tensor by tensor, unless a level says otherwise
+MANAGED_CLASSES = ("mcu", "npu")
+# the operator classes of `graph.model.OpClass`
+OP_CLASSES = (
     "dense",
     "depthwise",
     "attention",
@@ -64,8 +69,21 @@ EFFICIENCY_KEYS = (
     "normalization",
     "softmax",
     "movement",
-    "memory",
 )
+# kinds within `dense` that a runtime may tell apart (`costs.Work.variant`)
+DENSE_VARIANTS = (
+    "convolution",
+    "pointwise",
+    "grouped",
+    "first-layer",
+    "transposed",
+    "gemm",
+    "batched-gemm",
+    "gemv",
+)
+CLASS_KEYS = (*OP_CLASSES, *DENSE_VARIANTS)
+# `memory` is the fraction of the bandwidth
+EFFICIENCY_KEYS = (*CLASS_KEYS, "memory")
 FUSIONS = (
     "fold-batchnorm",
     "bias",
@@ -96,6 +114,7 @@ Bandwidth = Annotated[Quantity, Measure("bandwidth", positive=True)]
 Capacity = Annotated[Quantity, Measure("bytes", positive=True)]
 Duration = Annotated[Quantity, Measure("time")]
 Fraction = Annotated[Quantity, Measure("fraction", most=1)]
+Count = Annotated[Quantity, Measure("count", positive=True)]
 Efficiency = Annotated[Quantity, Measure("fraction", positive=True, most=1)]
 
 
@@ -116,6 +135,12 @@ class MemoryLevel(Struct, frozen=True):
     bandwidth: Annotated[Bandwidth, "sustained by the machine as used"]
     holds: Annotated[tuple[Annotated[str, OneOf(HOLDS)], ...], "what may live here while a network runs"]
     size: Annotated[Capacity | None, "left out when there is no bound"] = None
+    kind: Annotated[
+        str,
+        OneOf(LEVEL_KINDS),
+        "memory: filled by the software, what does not fit spills; cache: holds a working set or does not. "
+        "Left out, it is memory on an mcu or npu and cache on a cpu or gpu",
+    ] = ""
 
     @property
     def size_bytes(self) -> float | None:
@@ -131,6 +156,28 @@ class Dispatch(Struct, frozen=True):
 
     kernel: Annotated[Duration | None, "each kernel"] = None
     run: Annotated[Duration | None, "each inference"] = None
+    classes: Annotated[
+        Mapping[Annotated[str, OneOf(CLASS_KEYS)], Duration], "each kernel of a class, instead of `kernel`"
+    ] = field(default_factory=dict)
+
+
+class Tile(Struct, frozen=True):
+    """The block that a matrix unit works in: a product of (m, k) by (k, n) is padded up to whole ones.
+
+    A convolution is a product of m = N·Πout positions, n = Cout/g, k = Cin/g·Πtaps.
+    """
+
+    m: Annotated[Count | None, "positions or rows at once"] = None
+    n: Annotated[Count | None, "output channels or columns at once"] = None
+    k: Annotated[Count | None, "products summed at once"] = None
+
+    def utilization(self, m: int, n: int, k: int) -> float:
+        """Fraction of the work that is not padding: Π u / (⌈u/p⌉·p)."""
+        return _filled(m, self.m) * _filled(n, self.n) * _filled(k, self.k)
+
+
+def _filled(size: int, block: Quantity | None) -> float:
+    return size / (-(-size // block.value) * block.value) if size and block else 1.0
 
 
 class Interval(Struct, frozen=True):
@@ -156,11 +203,18 @@ class Runtime(Struct, frozen=True):
     name: Annotated[str, "name and version"]
     grade: Annotated[str, OneOf(GRADES), "how far to trust its times"]
     overlap: Annotated[Fraction, "1: compute and data movement overlap perfectly; 0: they add up"]
+    base: Annotated[str, "another runtime of this profile: what is not said here is as there"] = ""
+    product: Annotated[str, "its name in a table of measurements, where that is not the id"] = ""
+    versions: Annotated[tuple[str, ...], "how the versions it stands for begin, in a table of measurements"] = ()
     dtype: Annotated[DType | None, "the type it is meant for"] = None
+    scale: Annotated[Quantity | None, Measure("fraction", positive=True), "factor on all its times"] = None
     dispatch: Annotated[Dispatch, "fixed costs"] = Dispatch()
     efficiency: Annotated[
         Mapping[Annotated[str, OneOf(EFFICIENCY_KEYS)], Efficiency],
         "fraction of the peak reached by each class of operator; a class left out reaches its peak",
+    ] = field(default_factory=dict)
+    tiles: Annotated[
+        Mapping[Annotated[str, OneOf(CLASS_KEYS)], Tile], "classes whose products are padded to whole blocks"
     ] = field(default_factory=dict)
     fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
     interval: Annotated[Interval | None, "the 80 % interval around the expected time"] = None
@@ -180,10 +234,32 @@ class Runtime(Struct, frozen=True):
     def overlap_fraction(self) -> float:
         return self.overlap.value
 
-    def efficiency_of(self, op_class: str) -> float:
-        """Fraction of the peak (of the bandwidth for "memory"), 1 where the profile says nothing."""
-        found = self.efficiency.get(op_class)
+    @property
+    def scale_factor(self) -> float:
+        """Factor on computing, moving and overheads alike."""
+        return self.scale.value if self.scale else 1.0
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its times rest on measurements of this machine."""
+        return self.grade in FITTED
+
+    def efficiency_of(self, op_class: str, variant: str = "") -> float:
+        """Fraction of the peak (of the bandwidth for "memory"), 1 where the profile says nothing.
+
+        A `variant` of dense work that the profile does not tell apart has its class's.
+        """
+        found = self.efficiency.get(variant) or self.efficiency.get(op_class)
         return found.value if found else 1.0
+
+    def kernel_overhead(self, op_class: str, variant: str = "") -> float:
+        """Fixed time in seconds of each kernel of a class."""
+        of_class = self.dispatch.classes
+        found = of_class.get(variant) or of_class.get(op_class) if of_class else None
+        return found.value if found else self.kernel_s
+
+    def tile_of(self, op_class: str, variant: str = "") -> Tile | None:
+        return self.tiles.get(variant) or self.tiles.get(op_class) if self.tiles else None
 
     @property
     def interval_factors(self) -> tuple[float, float]:
@@ -219,6 +295,7 @@ class Profile(Struct, frozen=True):
     memory: Annotated[tuple[MemoryLevel, ...], KeyedBy("name"), "levels, nearest to the arithmetic first"]
     default_runtime: Annotated[str, Key("runtime"), "the one used when none is named"]
     runtimes: Annotated[tuple[Runtime, ...], KeyedBy("id"), "software stacks by id"]
+    base: Annotated[str, "id of another profile: what is not said here is as there"] = ""
     clock: Annotated[
         Annotated[Quantity, Measure("frequency", positive=True)] | None,
         "resolves OP/cycle, B/cycle and cycles",
@@ -239,6 +316,10 @@ class Profile(Struct, frozen=True):
             if found is not None:
                 return found.value, used
         return self.peak(dtype, "matrix")
+
+    def is_cache(self, level: MemoryLevel) -> bool:
+        """Whether the hardware fills the level (see `MemoryLevel.kind`)."""
+        return level.kind == "cache" or (not level.kind and self.machine_class not in MANAGED_CLASSES)
 
     def memory_level(self, name: str) -> MemoryLevel | None:
         return next((level for level in self.memory if level.name == name), None)

@@ -67,9 +67,7 @@ def _record(cls: type) -> dict[str, Any]:
         key: _schema(described.shape) | ({"description": described.doc} if described.doc else {})
         for key, described in known.items()
     }
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [key for key, described in known.items() if described.required],
-        "additionalProperties": False,
-    }
+    required = [key for key, described in known.items() if described.required]
+    # what stands on another one may leave out what that one says
+    needed = {"anyOf": [{"required": ["base"]}, {"required": required}]} if "base" in known else {"required": required}
+    return {"type": "object", "properties": properties, **needed, "additionalProperties": False}

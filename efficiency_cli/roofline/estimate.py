@@ -173,7 +173,7 @@ def estimate(
 def _timed(base: Estimate, machine: Machine) -> Estimate:
     profile, totals = machine.profile, base.totals
     timer = Timer(machine, totals.weight_bytes, base.dtype)
-    times = tuple(timer.time(k) for k in base.kernels)
+    times = tuple(timer.time(k, live) for k, live in zip(base.kernels, base.live.by_kernel, strict=True))
     latency = timer.total(times)
     return replace(
         base,
@@ -196,7 +196,7 @@ def _share(times: Sequence[KernelTime], machine: Machine, latency: Times) -> Tim
         compute += t.compute_s if longer else hidden * t.compute_s
         memory += hidden * t.memory_s if longer else t.memory_s
     total = latency.expected_s or 1.0
-    overhead = sum(t.overhead_s for t in times) + machine.runtime.run_s
+    overhead = sum(t.overhead_s for t in times) + machine.runtime.scale_factor * machine.runtime.run_s
     return TimeShare(compute / total, memory / total, overhead / total)
 
 

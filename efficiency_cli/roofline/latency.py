@@ -1,8 +1,9 @@
 """Kernel + machine -> time: how long computing and moving take, which of them binds, and why.
 
-    compute_s = operations / (peak(type) · efficiency(class))
-    memory_s  = Σ_level bytes_level / (bandwidth_level · efficiency(memory))
-    time      = max(compute_s, memory_s) + (1 − overlap) · min(compute_s, memory_s) + dispatch_s
+    compute_s  = scale · operations / (peak(type) · efficiency(class) · tile use)
+    memory_s   = scale · Σ_level bytes_level / (bandwidth_level · efficiency(memory))
+    dispatch_s = scale · what a kernel of the class costs to start
+    time       = max(compute_s, memory_s) + (1 − overlap) · min(compute_s, memory_s) + dispatch_s
 
 `bound` is the textbook roofline, max(operations/peak, Σ bytes/bandwidth): no direct algorithm is faster.
 """
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -34,7 +36,8 @@ class KernelTime(Struct, frozen=True):
 
     `bound_by` is what takes most of it: compute, memory or overhead. `margin` is by how much the winner
     of compute and memory wins (≥ 1; inf when the other is nothing). `weight_level` and
-    `activation_level` say where its bytes come from.
+    `activation_level` say where its bytes come from; of its activations `spilled_bytes` are in
+    `spill_level` instead, because the nearer one is full.
     """
 
     kernel: Kernel
@@ -50,6 +53,9 @@ class KernelTime(Struct, frozen=True):
     activation_s: float
     dtype: str
     peak_dtype: str
+    tile_use: float = 1.0
+    spilled_bytes: int = 0
+    spill_level: str = ""
 
 
 class Machine(Struct, frozen=True):
@@ -72,7 +78,7 @@ class Machine(Struct, frozen=True):
 def outside_calibration(machine: Machine, dtype: str) -> bool:
     """Whether the runtime was calibrated on networks of another data type than `dtype`."""
     runtime = machine.runtime
-    return runtime.grade != "datasheet" and bool(dtype and runtime.dtype) and dtype != runtime.dtype
+    return runtime.is_fitted and bool(dtype and runtime.dtype) and dtype != runtime.dtype
 
 
 class Timer:
@@ -82,7 +88,8 @@ class Timer:
         """`weight_bytes` of the whole network, `dtype` the type most of its operations run in."""
         profile, runtime = machine.profile, machine.runtime
         self.machine = machine
-        self.weight_level = _weight_level(profile.memory, weight_bytes)
+        self.weight_level, self.weight_cost = _resident(profile, weight_bytes)
+        self.scale = runtime.scale_factor
         self.levels = [m for m in profile.memory if "activations" in m.holds] or list(profile.memory[-1:])
         self.bandwidth_share = runtime.efficiency_of("memory")
         self.low, self.high = runtime.interval_factors
@@ -90,19 +97,21 @@ class Timer:
             self.low, self.high = min(self.low, DEFAULT_INTERVAL[0]), max(self.high, DEFAULT_INTERVAL[1])
         self._peaks: dict[tuple[str, str], tuple[float, str]] = {}
 
-    def time(self, kernel: Kernel) -> KernelTime:
-        """The kernel's time; see the module's docstring."""
-        runtime = self.machine.runtime
+    def time(self, kernel: Kernel, live_bytes: int = 0) -> KernelTime:
+        """The kernel's time while `live_bytes` of activations are alive; see the module's docstring."""
+        runtime, scale, share = self.machine.runtime, self.scale, self.bandwidth_share
         dtype = kernel.dtype.value if kernel.dtype else DEFAULT_DTYPE
+        op_class = kernel.op_class.value
         peak, peak_dtype = self._peak(dtype, kernel.unit)
-        level = self._activation_level(kernel)
-        ideal_compute = kernel.ops / peak
-        weight_s = kernel.weight_bytes / self.weight_level.bytes_per_s
-        activation_s = (kernel.read_bytes + kernel.written_bytes) / level.bytes_per_s
-        bound = max(ideal_compute, weight_s + activation_s)
-        compute_s = ideal_compute / runtime.efficiency_of(kernel.op_class)
-        memory_s = (weight_s + activation_s) / self.bandwidth_share
-        overhead_s = runtime.kernel_s * kernel.repeat
+        use = self._tile_use(kernel, op_class)
+        home = self._home(kernel, live_bytes)
+        ideal_compute, moved = kernel.ops / peak, kernel.read_bytes + kernel.written_bytes
+        weight_s = kernel.weight_bytes * self.weight_cost
+        activation_s = (moved - home.spilled_bytes) / home.level.bytes_per_s + home.spilled_bytes * home.spill_cost
+        bound = max(ideal_compute, weight_s + moved / home.level.bytes_per_s)
+        compute_s = scale * ideal_compute / (runtime.efficiency_of(op_class, kernel.variant) * use)
+        memory_s = scale * (weight_s + activation_s) / share
+        overhead_s = scale * runtime.kernel_overhead(op_class, kernel.variant) * kernel.repeat
         winner, loser = max(compute_s, memory_s), min(compute_s, memory_s)
         expected = winner + (1 - self.machine.overlap) * loser + overhead_s
         return KernelTime(
@@ -114,22 +123,25 @@ class Timer:
             bound_by=_bound_by(compute_s, memory_s, overhead_s),
             margin=winner / loser if loser else float("inf"),
             weight_level=self.weight_level.name if kernel.weight_bytes else "",
-            activation_level=level.name,
-            weight_s=weight_s / self.bandwidth_share,
-            activation_s=activation_s / self.bandwidth_share,
+            activation_level=home.level.name,
+            weight_s=scale * weight_s / share,
+            activation_s=scale * activation_s / share,
             dtype=dtype,
             peak_dtype=peak_dtype,
+            tile_use=use,
+            spilled_bytes=home.spilled_bytes,
+            spill_level=home.spill_level,
         )
 
     def total(self, kernels: Sequence[KernelTime]) -> Times:
         """One run: all kernels and what starting it costs."""
         bound = sum(k.times.bound_s for k in kernels)
-        expected = sum(k.times.expected_s for k in kernels) + self.machine.runtime.run_s
+        expected = sum(k.times.expected_s for k in kernels) + self.scale * self.machine.runtime.run_s
         return self.interval(bound, expected)
 
     def interval(self, bound: float, expected: float) -> Times:
         """bound ≤ lower ≤ expected ≤ upper, by the runtime's factors on the expected time."""
-        # an efficiency of 1 leaves expected = bound up to rounding
+        # an efficiency of 1 leaves expected = bound up to rounding; a scale below 1 may leave it under the bound
         expected = max(expected, bound)
         return Times(bound, max(bound, expected * self.low), expected, expected * self.high)
 
@@ -139,20 +151,59 @@ class Timer:
             self._peaks[key] = self.machine.profile.peak(dtype, unit)
         return self._peaks[key]
 
-    def _activation_level(self, kernel: Kernel) -> MemoryLevel:
-        """The nearest level that holds what the kernel works on in one run."""
-        working_set = (kernel.read_bytes + kernel.written_bytes) // kernel.repeat if kernel.repeat else 0
-        for level in self.levels:
-            shared = kernel.weight_bytes // kernel.repeat if "weights" in level.holds and kernel.repeat else 0
-            if level.size_bytes is None or working_set + shared <= level.size_bytes:
-                return level
-        return self.levels[-1]
+    def _tile_use(self, kernel: Kernel, op_class: str) -> float:
+        tile = self.machine.runtime.tile_of(op_class, kernel.variant)
+        if tile is None or kernel.product is None:
+            return 1.0
+        return tile.utilization(kernel.product.m, kernel.product.n, kernel.product.k)
+
+    def _home(self, kernel: Kernel, live_bytes: int) -> _Home:
+        """Where the activations are: the nearest level with room for them, and what of them spills over.
+
+        A cache holds all that the kernel works on in one run, or is passed over. A memory holds what is alive
+        up to its size; the rest, at most what the kernel touches, is in the next level.
+        """
+        repeat = kernel.repeat or 1
+        touched = kernel.read_bytes + kernel.written_bytes
+        for k, level in enumerate(self.levels):
+            size = level.size_bytes
+            if size is None or k == len(self.levels) - 1:
+                return _Home(level)
+            if not self.machine.profile.is_cache(level):
+                over = max(live_bytes - int(size), 0)
+                spilled = min(over, touched // repeat) * repeat
+                below = self.levels[k + 1]
+                return _Home(level, spilled, 1 / below.bytes_per_s, below.name) if spilled else _Home(level)
+            shared = kernel.weight_bytes // repeat if "weights" in level.holds else 0
+            if touched // repeat + shared <= size:
+                return _Home(level)
+        return _Home(self.levels[-1])
 
 
-def _weight_level(levels: Sequence[MemoryLevel], weight_bytes: int) -> MemoryLevel:
-    """The nearest level that holds all weights, where they stay between runs; else the last one for weights."""
-    holding = [m for m in levels if "weights" in m.holds] or list(levels[-1:])
-    return next((m for m in holding if m.size_bytes is None or weight_bytes <= m.size_bytes), holding[-1])
+class _Home(Struct, frozen=True):
+    """The level of a kernel's activations; `spilled_bytes` of them are a level further out, at `spill_cost` s/B."""
+
+    level: MemoryLevel
+    spilled_bytes: int = 0
+    spill_cost: float = 0.0
+    spill_level: str = ""
+
+
+def _resident(profile: Profile, weight_bytes: int) -> tuple[MemoryLevel, float]:
+    """The level the weights are in between runs, and the seconds a byte of them takes.
+
+    A cache that cannot hold them all holds none when the next run asks again; a memory keeps what fits, and
+    the rest comes from the next level.
+    """
+    holding = [m for m in profile.memory if "weights" in m.holds] or list(profile.memory[-1:])
+    for level, below in pairwise(holding):
+        size = level.size_bytes
+        if size is None or weight_bytes <= size:
+            return level, 1 / level.bytes_per_s
+        if not profile.is_cache(level):
+            kept = size / weight_bytes
+            return level, kept / level.bytes_per_s + (1 - kept) / below.bytes_per_s
+    return holding[-1], 1 / holding[-1].bytes_per_s
 
 
 def _bound_by(compute_s: float, memory_s: float, overhead_s: float) -> str:

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from efficiency_cli.costs import Work, work_of
+from efficiency_cli.costs import Product, Work, work_of
 from efficiency_cli.costs.control_flow import Body, Choices, bodies_of
 from efficiency_cli.graph.constants import Stored, stored_constants
 from efficiency_cli.graph.execution import Execution, compute_type, execution_of, narrow_bytes
@@ -59,7 +59,8 @@ class Kernel(Struct, frozen=True):
     """What is dispatched at once; all counts are for `repeat` runs together.
 
     `reads` and `writes` are the activations crossing its boundary: a tensor's key in the whole model
-    -> bytes in one run. `weights` are the constants it reads, by their name in its graph.
+    -> bytes in one run. `weights` are the constants it reads, by their name in its graph. `variant` and
+    `product` are those of the node that decides its class.
     """
 
     index: int
@@ -79,6 +80,8 @@ class Kernel(Struct, frozen=True):
     writes: Mapping[str, int]
     repeat: int
     modelled: bool
+    variant: str = ""
+    product: Product | None = None
 
     @property
     def bytes_moved(self) -> int:
@@ -259,6 +262,8 @@ def _kernel(index: int, scope: _Scope, group: tuple[int, ...]) -> Kernel:
         writes=writes,
         repeat=scope.repeat,
         modelled=all(w.modelled for w in works),
+        variant=works[anchor].variant,
+        product=works[anchor].product,
     )
 
 

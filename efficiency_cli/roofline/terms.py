@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from efficiency_cli import quantity
-from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Energy, MemoryLevel, Quantity, fallbacks
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Energy, MemoryLevel, Quantity, Runtime, fallbacks
 from efficiency_cli.roofline.estimate import Estimate
 from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, outside_calibration
 from efficiency_cli.roofline.network import CountedNode, Kernel
@@ -154,8 +154,24 @@ class _Builder:
         if time.peak_dtype != time.dtype:
             said += f", as there is no peak for {time.dtype}"
         self.number("peak", "OP/s", f"compute.{time.peak_dtype}.{unit}", found, said)
-        self._efficiency("efficiency", kernel.op_class.value)
-        self.add("compute_s", "s", time.compute_s, "ops / (peak * efficiency)")
+        self._scale()
+        known = self.machine.runtime.efficiency
+        self._efficiency("efficiency", kernel.variant if kernel.variant in known else kernel.op_class.value)
+        share = "peak * efficiency"
+        if time.tile_use != 1:
+            share += " * tile_use"
+            self.of["tile_use"] = Operand("tile_use", time.tile_use, "", "the rest fills up the last blocks")
+        self.add("compute_s", "s", time.compute_s, f"{self.scaled}ops / ({share})")
+
+    def _scale(self) -> None:
+        found = self.machine.runtime.scale
+        if found is not None:
+            said = "on all times of this runtime"
+            self.of["scale"] = _from_profile("scale", found.value, "", f"{self.runtime_key}.scale", found, said)
+
+    @property
+    def scaled(self) -> str:
+        return "scale * " if "scale" in self.of else ""
 
     def _efficiency(self, symbol: str, of: str) -> None:
         found = self.machine.runtime.efficiency.get(of)
@@ -167,15 +183,34 @@ class _Builder:
         self._efficiency("memory_efficiency", "memory")
         parts = []
         if kernel.weight_bytes:
-            self._bandwidth("weight_bandwidth", time.weight_level, self._weight_reason())
-            self.add("weight_s", "s", time.weight_s, "weight_bytes / (weight_bandwidth * memory_efficiency)")
+            self._weight_bandwidth()
+            expression = "weight_bytes / (weight_bandwidth * memory_efficiency)"
+            self.add("weight_s", "s", time.weight_s, f"{self.scaled}{expression}")
             parts.append("weight_s")
         if kernel.read_bytes + kernel.written_bytes:
             self._bandwidth("activation_bandwidth", time.activation_level, self._activation_reason())
             expression = "(read_bytes + written_bytes) / (activation_bandwidth * memory_efficiency)"
-            self.add("activation_s", "s", time.activation_s, expression)
+            if time.spilled_bytes:
+                expression = self._spilling()
+            self.add("activation_s", "s", time.activation_s, f"{self.scaled}{expression}")
             parts.append("activation_s")
         self.add("memory_s", "s", time.memory_s, " + ".join(parts) or "0")
+
+    def _spilling(self) -> str:
+        spilled, level = self.time.spilled_bytes, self.time.spill_level
+        said = f"more is alive than {self.time.activation_level} holds"
+        self.of["spilled_bytes"] = Operand("spilled_bytes", spilled, "B", said)
+        self._bandwidth("spill_bandwidth", level, "the next one, for what spills")
+        near = "(read_bytes + written_bytes - spilled_bytes) / activation_bandwidth"
+        return f"({near} + spilled_bytes / spill_bandwidth) / memory_efficiency"
+
+    def _weight_bandwidth(self) -> None:
+        level, cost = self.timer.weight_level, self.timer.weight_cost
+        if cost * level.bytes_per_s == 1:
+            self._bandwidth("weight_bandwidth", level.name, self._weight_reason())
+            return
+        said = f"{level.name} for what of the weights it holds, the next level for the rest"
+        self.of["weight_bandwidth"] = Operand("weight_bandwidth", 1 / cost, "B/s", said)
 
     def _bandwidth(self, symbol: str, name: str, reason: str) -> None:
         level = self.machine.profile.memory_level(name)
@@ -196,21 +231,28 @@ class _Builder:
     def times(self) -> None:
         time, machine, runtime = self.time, self.machine, self.machine.runtime
         self.of["repeat"] = Operand("repeat", time.kernel.repeat, "", "runs of this kernel")
-        found = runtime.dispatch.kernel
+        key, found = self._dispatch(runtime)
         if found is not None:
-            self.number("dispatch", "s", f"{self.runtime_key}.dispatch.kernel", found, "to start a kernel")
-        self.add("overhead_s", "s", time.overhead_s, "dispatch * repeat" if found is not None else "0")
+            self.number("dispatch", "s", f"{self.runtime_key}.dispatch.{key}", found, "to start a kernel")
+        self.add("overhead_s", "s", time.overhead_s, f"{self.scaled}dispatch * repeat" if found is not None else "0")
         self._overlap(machine.overlap)
-        self.add(
-            "expected_s",
-            "s",
-            time.times.expected_s,
-            "max(compute_s, memory_s) + (1 - overlap) * min(compute_s, memory_s) + overhead_s",
-        )
-        self.add("bound_s", "s", time.times.bound_s, self._bound())
+        sum_s = "max(compute_s, memory_s) + (1 - overlap) * min(compute_s, memory_s) + overhead_s"
+        if time.times.expected_s == time.times.bound_s and machine.runtime.scale_factor < 1:
+            self.add("bound_s", "s", time.times.bound_s, self._bound())
+            self.add("expected_s", "s", time.times.expected_s, f"max(bound_s, {sum_s})")
+        else:
+            self.add("expected_s", "s", time.times.expected_s, sum_s)
+            self.add("bound_s", "s", time.times.bound_s, self._bound())
         self._interval()
         self.add("lower_s", "s", time.times.lower_s, "max(bound_s, expected_s * interval_lower)")
         self.add("upper_s", "s", time.times.upper_s, "expected_s * interval_upper")
+
+    def _dispatch(self, runtime: Runtime) -> tuple[str, Quantity | None]:
+        kernel, classes = self.time.kernel, runtime.dispatch.classes
+        for name in (kernel.variant, kernel.op_class.value):
+            if name in classes:
+                return f"classes.{name}", classes[name]
+        return "kernel", runtime.dispatch.kernel
 
     def _overlap(self, overlap: float) -> None:
         found = self.machine.runtime.overlap

@@ -12,7 +12,7 @@ import yaml
 
 from efficiency_cli.graph.model import DType, OpClass
 from efficiency_cli.hardware.load import profile_ids, shipped_dir
-from efficiency_cli.hardware.profile import DTYPES, EFFICIENCY_KEYS, SAME_PEAK
+from efficiency_cli.hardware.profile import DENSE_VARIANTS, DTYPES, EFFICIENCY_KEYS, OP_CLASSES, SAME_PEAK
 from efficiency_cli.hardware.schema import profile_schema
 
 VALIDATOR = jsonschema.Draft202012Validator(profile_schema())
@@ -56,13 +56,14 @@ def test_what_loading_refuses_the_schema_refuses(path: tuple[str, ...], value: o
 def test_every_key_is_described() -> None:
     runtime = profile_schema()["properties"]["runtimes"]["additionalProperties"]
     assert all("description" in p for p in runtime["properties"].values())
-    assert set(runtime["required"]) == {"name", "grade", "overlap"}
+    assert [set(one["required"]) for one in runtime["anyOf"]] == [{"base"}, {"name", "grade", "overlap"}]
 
 
 def test_element_types_and_operator_classes_are_the_graphs() -> None:
     known = {*DTYPES, *SAME_PEAK}
     assert {str(d) for d in DType} - known == {"string"}
-    assert set(EFFICIENCY_KEYS) == {str(c) for c in OpClass} | {"memory"}
+    assert set(OP_CLASSES) == {str(c) for c in OpClass}
+    assert set(EFFICIENCY_KEYS) == {*OP_CLASSES, *DENSE_VARIANTS, "memory"}
 
 
 def test_the_folder_is_the_repositorys() -> None:

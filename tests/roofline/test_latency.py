@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from machines import kernel, kernels, level, machine, profile, profiles, q
 from msgspec.structs import replace
 
+from efficiency_cli.costs import Product
 from efficiency_cli.errors import ProfileError
 from efficiency_cli.graph.model import MAC_CLASSES, DType, OpClass
-from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Peaks, Profile
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Dispatch, Peaks, Profile, Tile
 from efficiency_cli.roofline.latency import KernelTime, Machine, Timer
 from efficiency_cli.roofline.network import Kernel
 
@@ -280,3 +281,92 @@ def test_repeats_take_proportionally_longer(given_profile: Profile, k: Kernel, t
 @given(profiles(), networks)
 def test_the_same_question_has_the_same_answer(given_profile: Profile, ks: list[Kernel]) -> None:
     assert run(given_profile, ks)[1] == run(given_profile, ks)[1]
+
+
+# --- what a runtime may say more finely ---
+
+
+def with_runtime(given_profile: Profile, **changes: Any) -> Profile:
+    return replace(given_profile, runtimes=(replace(given_profile.runtimes[0], **changes),))
+
+
+def test_a_scale_is_on_everything_and_never_under_the_bound() -> None:
+    plain = profile(overlap=0, kernel_s=0.5, run_s=2.0)
+    doubled = with_runtime(plain, scale=q(2))
+    timer = Timer(machine(doubled), 20)
+    time = timer.time(WORK)
+    assert time.times.expected_s == pytest.approx(2 * (600 / 100 + (20 + 10) / 10 + 0.5))
+    assert timer.total([time]).expected_s == pytest.approx(2 * (600 / 100 + 30 / 10 + 0.5 + 2.0))
+    quick = Timer(machine(with_runtime(plain, scale=q(0.01))), 20).time(WORK)
+    assert quick.times.expected_s == quick.times.bound_s == 600 / 100
+
+
+def test_a_variant_of_dense_work_has_its_own_efficiency_or_its_class() -> None:
+    numbers = {"efficiency": {"dense": 0.5, "gemv": 0.1}}
+    assert timed(replace(WORK, variant="gemv"), **numbers).compute_s == pytest.approx(600 / (100 * 0.1))
+    assert timed(replace(WORK, variant="gemm"), **numbers).compute_s == pytest.approx(600 / (100 * 0.5))
+
+
+def test_a_class_may_cost_its_own_time_to_start() -> None:
+    given_profile = profile(kernel_s=0.5)
+    given_profile = with_runtime(given_profile, dispatch=Dispatch(q(0.5), None, {"softmax": q(3), "gemv": q(4)}))
+    timer = Timer(machine(given_profile), 0)
+    of = {
+        name: timer.time(k).overhead_s
+        for name, k in {
+            "dense": kernel(ops=1, repeat=2),
+            "softmax": kernel(ops=1, op_class=OpClass.SOFTMAX, repeat=2),
+            "gemv": replace(kernel(ops=1), variant="gemv"),
+        }.items()
+    }
+    assert of == {"dense": 2 * 0.5, "softmax": 2 * 3, "gemv": 4}
+
+
+@pytest.mark.parametrize(
+    ("product", "use"),
+    [
+        (Product(1, 64, 64, 64), 1.0),
+        (Product(9, 1, 64, 64), 1 / 16),
+        (Product(1, 16, 65, 64), 65 / 96),
+        (Product(1, 17, 1, 7), 17 / 32 * 1 / 32),  # k is not padded
+    ],
+)
+def test_products_are_padded_to_whole_tiles(product: Product, use: float) -> None:
+    given_profile = with_runtime(profile(), tiles={"dense": Tile(m=q(16), n=q(32))})
+    time = Timer(machine(given_profile), 0).time(replace(kernel(ops=600), product=product))
+    assert time.tile_use == pytest.approx(use)
+    assert time.compute_s == pytest.approx(600 / (100 * use))
+    assert time.times.bound_s == 600 / 100
+
+
+def spilling(kind: str) -> Profile:
+    near = replace(level("near", 10.0, 100, ["activations"]), kind=kind)
+    return profile(peaks={"float32": 1e9}, memory=[near, level("far", 2.0)])
+
+
+def test_what_a_full_memory_cannot_hold_is_one_level_further_out() -> None:
+    k = kernel(ops=1, read=40, written=20)
+    fits = Timer(machine(spilling("memory")), 0).time(k, 100)
+    assert (fits.memory_s, fits.spilled_bytes, fits.spill_level) == (60 / 10, 0, "")
+    over = Timer(machine(spilling("memory")), 0).time(k, 125)
+    assert over.memory_s == pytest.approx(35 / 10 + 25 / 2)
+    assert (over.spilled_bytes, over.spill_level, over.activation_level) == (25, "far", "near")
+    # no more than the kernel touches
+    assert Timer(machine(spilling("memory")), 0).time(k, 10**6).memory_s == pytest.approx(60 / 2)
+
+
+def test_a_cache_looks_at_what_the_kernel_works_on_alone() -> None:
+    k = kernel(ops=1, read=40, written=20)
+    assert Timer(machine(spilling("cache")), 0).time(k, 10**6).memory_s == 60 / 10
+    assert Timer(machine(spilling("cache")), 0).time(kernel(ops=1, read=101), 101).memory_s == 101 / 2
+
+
+def test_a_memory_keeps_the_weights_that_fit_and_a_cache_none() -> None:
+    k = kernel(ops=1, weights=400)
+
+    def weights_at(kind: str) -> float:
+        near = replace(level("near", 10.0, 100, ["weights"]), kind=kind)
+        return Timer(machine(profile(peaks={"float32": 1e9}, memory=[near, level("far", 2.0)])), 400).time(k).weight_s
+
+    assert weights_at("memory") == pytest.approx(100 / 10 + 300 / 2)
+    assert weights_at("cache") == pytest.approx(400 / 2)
