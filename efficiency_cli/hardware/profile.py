@@ -56,6 +56,7 @@ GRADES = ("datasheet", "derived", "calibrated", "measured")
 FITTED = ("calibrated", "measured")
 HOLDS = ("weights", "activations")
 LEVEL_KINDS = ("memory", "cache")
+SKIPS = ("zero-channels",)
 # machines whose memories are filled by the software, tensor by tensor, unless a level says otherwise
 MANAGED_CLASSES = ("mcu", "npu")
 # the operator classes of `graph.model.OpClass`
@@ -217,6 +218,7 @@ class Runtime(Struct, frozen=True):
         Mapping[Annotated[str, OneOf(CLASS_KEYS)], Tile], "classes whose products are padded to whole blocks"
     ] = field(default_factory=dict)
     fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
+    skips: Annotated[str, OneOf(SKIPS), "zero-channels: its converter drops channels whose weights are all zero"] = ""
     interval: Annotated[Interval | None, "the 80 % interval around the expected time"] = None
     calibration: Annotated[Calibration | None, "what the numbers were fitted to"] = None
 

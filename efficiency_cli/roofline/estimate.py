@@ -25,6 +25,7 @@ from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times, o
 from efficiency_cli.roofline.memory import Fit, LiveSet, fit
 from efficiency_cli.roofline.network import Kernel, Network
 from efficiency_cli.roofline.phases import Generation
+from efficiency_cli.roofline.skipping import skipped_ops
 from efficiency_cli.roofline.totals import Coverage, Totals, counted
 
 if TYPE_CHECKING:
@@ -173,7 +174,10 @@ def estimate(
 def _timed(base: Estimate, machine: Machine) -> Estimate:
     profile, totals = machine.profile, base.totals
     timer = Timer(machine, totals.weight_bytes, base.dtype)
-    times = tuple(timer.time(k, live) for k, live in zip(base.kernels, base.live.by_kernel, strict=True))
+    skipped, told = skipped_ops(base.network, base.kernels) if machine.runtime.skips else ({}, [])
+    times = tuple(
+        timer.time(k, live, skipped.get(k.index, 0)) for k, live in zip(base.kernels, base.live.by_kernel, strict=True)
+    )
     latency = timer.total(times)
     return replace(
         base,
@@ -183,7 +187,7 @@ def _timed(base: Estimate, machine: Machine) -> Estimate:
         share=_share(times, machine, latency),
         fit=fit(profile, totals.weight_bytes, totals.peak_activation_bytes),
         energies=tuple(kernel_energy(profile.energy, t) for t in times),
-        assumptions=(*base.assumptions, *_substituted(times), *_uncalibrated(machine, base.dtype)),
+        assumptions=(*base.assumptions, *told, *_substituted(times), *_uncalibrated(machine, base.dtype)),
     )
 
 

@@ -1,11 +1,12 @@
 """Kernel + machine -> time: how long computing and moving take, which of them binds, and why.
 
-    compute_s  = scale · operations / (peak(type) · efficiency(class) · tile use)
+    compute_s  = scale · (operations − skipped ones) / (peak(type) · efficiency(class) · tile use)
     memory_s   = scale · Σ_level bytes_level / (bandwidth_level · efficiency(memory))
     dispatch_s = scale · what a kernel of the class costs to start
     time       = max(compute_s, memory_s) + (1 − overlap) · min(compute_s, memory_s) + dispatch_s
 
 `bound` is the textbook roofline, max(operations/peak, Σ bytes/bandwidth): no direct algorithm is faster.
+Skipped are the products with all-zero channels, on a runtime that drops those.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class KernelTime(Struct, frozen=True):
     tile_use: float = 1.0
     spilled_bytes: int = 0
     spill_level: str = ""
+    skipped_ops: int = 0
 
 
 class Machine(Struct, frozen=True):
@@ -97,7 +99,7 @@ class Timer:
             self.low, self.high = min(self.low, DEFAULT_INTERVAL[0]), max(self.high, DEFAULT_INTERVAL[1])
         self._peaks: dict[tuple[str, str], tuple[float, str]] = {}
 
-    def time(self, kernel: Kernel, live_bytes: int = 0) -> KernelTime:
+    def time(self, kernel: Kernel, live_bytes: int = 0, skipped_ops: int = 0) -> KernelTime:
         """The kernel's time while `live_bytes` of activations are alive; see the module's docstring."""
         runtime, scale, share = self.machine.runtime, self.scale, self.bandwidth_share
         dtype = kernel.dtype.value if kernel.dtype else DEFAULT_DTYPE
@@ -105,7 +107,7 @@ class Timer:
         peak, peak_dtype = self._peak(dtype, kernel.unit)
         use = self._tile_use(kernel, op_class)
         home = self._home(kernel, live_bytes)
-        ideal_compute, moved = kernel.ops / peak, kernel.read_bytes + kernel.written_bytes
+        ideal_compute, moved = (kernel.ops - skipped_ops) / peak, kernel.read_bytes + kernel.written_bytes
         weight_s = kernel.weight_bytes * self.weight_cost
         activation_s = (moved - home.spilled_bytes) / home.level.bytes_per_s + home.spilled_bytes * home.spill_cost
         bound = max(ideal_compute, weight_s + moved / home.level.bytes_per_s)
@@ -131,6 +133,7 @@ class Timer:
             tile_use=use,
             spilled_bytes=home.spilled_bytes,
             spill_level=home.spill_level,
+            skipped_ops=skipped_ops,
         )
 
     def total(self, kernels: Sequence[KernelTime]) -> Times:

@@ -161,7 +161,11 @@ class _Builder:
         if time.tile_use != 1:
             share += " * tile_use"
             self.of["tile_use"] = Operand("tile_use", time.tile_use, "", "the rest fills up the last blocks")
-        self.add("compute_s", "s", time.compute_s, f"{self.scaled}ops / ({share})")
+        done = "ops"
+        if time.skipped_ops:
+            done, said = "(ops - skipped_ops)", "products with all-zero channels, which the runtime drops"
+            self.of["skipped_ops"] = Operand("skipped_ops", time.skipped_ops, "OP", said)
+        self.add("compute_s", "s", time.compute_s, f"{self.scaled}{done} / ({share})")
 
     def _scale(self) -> None:
         found = self.machine.runtime.scale
@@ -268,7 +272,8 @@ class _Builder:
             parts.append("weight_bytes / weight_bandwidth")
         if "activation_s" in self.of:
             parts.append("(read_bytes + written_bytes) / activation_bandwidth")
-        return f"max(ops / peak, {' + '.join(parts) or '0'})"
+        done = "(ops - skipped_ops)" if "skipped_ops" in self.of else "ops"
+        return f"max({done} / peak, {' + '.join(parts) or '0'})"
 
     def _interval(self) -> None:
         runtime = self.machine.runtime

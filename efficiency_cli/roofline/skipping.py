@@ -1,0 +1,51 @@
+"""Operations that a runtime does not do because whole channels of the weights are zero.
+
+Only for runtimes whose profile says so: it is the one thing a time needs weights for. They are read once a
+network, and only where that is quick; else the dense count stands and the estimate says so.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+
+from efficiency_cli.errors import EffcliError
+from efficiency_cli.roofline.effective import Effective, effective
+from efficiency_cli.roofline.network import Kernel, Network
+
+# such runtimes are those of microcontrollers, whose networks are far smaller
+MOST_WEIGHT_BYTES = 64 << 20
+
+_READ: weakref.WeakKeyDictionary[Network, Effective | str] = weakref.WeakKeyDictionary()
+
+
+def skipped_ops(network: Network, kernels: Sequence[Kernel]) -> tuple[Mapping[int, int], list[str]]:
+    """Kernel index -> operations not done in one run (2 a MAC), and what the user should know about it."""
+    found = _effective(network)
+    if isinstance(found, str):
+        return {}, [f"all-zero channels are not left out, as the runtime would: {found}"]
+    dense = {n.node.name: n.macs for n in network.nodes if n.node.name in found.nodes}
+    left = {name: 2 * (macs - found.nodes[name].macs) for name, macs in dense.items()}
+    skipped = {k.index: sum(left.get(name, 0) for name in k.nodes) for k in kernels}
+    skipped = {index: ops for index, ops in skipped.items() if ops}
+    if not skipped:
+        return {}, []
+    macs = sum(skipped.values()) // 2
+    return skipped, [f"{macs:,} MACs with all-zero channels are left out of the time, as the runtime drops them"]
+
+
+def _effective(network: Network) -> Effective | str:
+    """What remains of the network without zero channels, or why that is not known."""
+    if network not in _READ:
+        _READ[network] = _read(network)
+    return _READ[network]
+
+
+def _read(network: Network) -> Effective | str:
+    size = sum(s.bytes for s in network.stored)
+    if size > MOST_WEIGHT_BYTES:
+        return f"the weights are larger than {MOST_WEIGHT_BYTES >> 20} MiB"
+    try:
+        return effective(network)
+    except EffcliError as error:
+        return error.what
