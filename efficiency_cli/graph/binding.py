@@ -39,16 +39,31 @@ class Interface(Struct, frozen=True):
     nodes: tuple[Use, ...]
 
 
-# gives sizes of axes, as 'INPUT[AXIS]', for what a graph declares
-Propose = Callable[[Interface], Mapping[str, int]]
+class Proposal(Struct, frozen=True):
+    """What someone who knows the kind of network makes of its inputs: `sizes` of axes, as 'INPUT[AXIS]'; `defaults`
+    for axes that the user may set otherwise; `values` that whole inputs are filled with; and `needed` axes, which
+    only the user can know, with what they are.
+    """
+
+    sizes: Mapping[str, int]
+    defaults: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, int] = field(default_factory=dict)
+    needed: Mapping[str, str] = field(default_factory=dict)
+
+
+# asked for what a graph declares
+Propose = Callable[[Interface], Proposal]
 
 
 class Request(Struct, frozen=True):
-    """What the user asked for: `dims` by symbol or 'INPUT[AXIS]', whole `shapes`, a `batch`."""
+    """What the user asked for: `dims` by symbol or 'INPUT[AXIS]', whole `shapes`, a `batch`; and `values` that
+    inputs are filled with.
+    """
 
     dims: Mapping[str, int] = field(default_factory=dict)
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     batch: int | None = None
+    values: Mapping[str, int] = field(default_factory=dict)
 
 
 class Binding(Struct, frozen=True):
@@ -60,20 +75,40 @@ class Binding(Struct, frozen=True):
     unused: Mapping[str, int]
 
 
-def with_sizes(request: Request, interface: Interface, sizes: Mapping[str, int]) -> Request:
-    """The request with `sizes` ('INPUT[AXIS]') put in. Raises UsageError where it says otherwise itself."""
-    for key, size in sizes.items():
-        tensor, _, axis = key[:-1].rpartition("[")
-        symbol = (interface.inputs[tensor] or ())[int(axis)]
-        shape = request.shapes.get(tensor, ())
-        names = [key, symbol] if isinstance(symbol, str) else [key]
-        given = [request.dims[name] for name in names if name in request.dims]
-        given += [shape[int(axis)]] if int(axis) < len(shape) else []
+def with_sizes(request: Request, interface: Interface, proposed: Proposal) -> Request:
+    """The request with what is proposed put in.
+
+    Raises UsageError where it says otherwise itself, MissingDimension where it does not say what is needed.
+    """
+    needed: dict[str, int] = {}
+    for key, what in proposed.needed.items():
+        symbol, given = _given(request, interface, key)
+        if not given:
+            raise MissingDimension(
+                f"dimension '{symbol or key}' needs a value: it is {what}",
+                hint=f"effcli analyze MODEL --dim {_quoted(f'{symbol or key}=N')}",
+            )
+        # it is no batch, whatever --batch says
+        needed[key] = given[0]
+    for key, size in proposed.sizes.items():
+        symbol, given = _given(request, interface, key)
         for other in given:
             if other != size:
                 what = f"the phase needs '{symbol or key}' = {size:,}, and {other:,} is given for it"
                 raise UsageError(what, hint="leave out that --dim or --shape, or --phase")
-    return Request({**request.dims, **sizes}, request.shapes, request.batch)
+    defaults = {k: v for k, v in proposed.defaults.items() if not _given(request, interface, k)[1]}
+    dims = {**defaults, **request.dims, **needed, **proposed.sizes}
+    return Request(dims, request.shapes, request.batch, proposed.values)
+
+
+def _given(request: Request, interface: Interface, key: str) -> tuple[Declared, list[int]]:
+    """The declared size of an axis 'INPUT[AXIS]', and what the request says of it."""
+    tensor, _, axis = key[:-1].rpartition("[")
+    symbol = (interface.inputs[tensor] or ())[int(axis)]
+    shape = request.shapes.get(tensor, ())
+    names = [key, symbol] if isinstance(symbol, str) else [key]
+    given = [request.dims[name] for name in names if name in request.dims]
+    return symbol, given + ([shape[int(axis)]] if int(axis) < len(shape) else [])
 
 
 def bind(inputs: Mapping[str, Sequence[Declared] | None], request: Request, path: str) -> Binding:
@@ -152,7 +187,7 @@ class _Binder:
             first = dims[0] if dims else 0
             if isinstance(first, int) or first in self.symbols:
                 continue
-            key = first or f"{name}[0]"
+            key = _key(name, 0, first)
             self.assumptions.append(f"dimension '{key}' is symbolic, 1 assumed; set it with --dim {key}=N")
             if first:
                 self.symbols[first] = 1
@@ -174,13 +209,18 @@ class _Binder:
             return dim
         if dim and dim in self.symbols:
             return self.symbols[dim]
-        key = dim or f"{name}[{axis}]"
+        key = _key(name, axis, dim)
         if axis == 0:
             return 1  # assumed and noted before
         if key not in self.missing:
             label = f"dimension '{dim}'" if dim else "an unnamed dimension"
             self.missing[key] = f"{label} of input '{name}' (axis {axis})"
         return 1
+
+
+def _key(name: str, axis: int, dim: str | None) -> str:
+    """What --dim takes for an axis: its symbol, unless that is missing or cannot be typed."""
+    return dim if dim and dim.isprintable() else f"{name}[{axis}]"
 
 
 def _check_names(inputs: Mapping[str, Sequence[Declared] | None], request: Request) -> None:

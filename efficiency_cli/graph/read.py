@@ -133,7 +133,7 @@ def _built(model: ModelProto, path: str, file_bytes: int, request: binding.Reque
     inputs = {v.name: _declared(v) for v in model.graph.input if v.name not in constants}
     bound = binding.bind({n: d for n, d in inputs.items() if d != _NOT_A_TENSOR}, request, path)
     sizes = {k: v for k, v in bound.unused.items() if k.endswith("]")}
-    inferred = shapes.infer(model, bound.shapes, bound.symbols, sizes)
+    inferred = shapes.infer(model, bound.shapes, bound.symbols, sizes, request.values)
     _check_sizes(sizes, bound.unused, inferred.scope, inputs)
     static = all(isinstance(d, int) for dims in inputs.values() if isinstance(dims, list) for d in dims)
     graph = classify(_Builder().graph(model.graph, inferred.scope, {}), static=static)

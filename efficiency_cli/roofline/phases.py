@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from efficiency_cli.errors import MissingDimension, UsageError
-from efficiency_cli.graph.binding import EXAMPLE_SIZE, Interface
+from efficiency_cli.graph.binding import EXAMPLE_SIZE, Interface, Proposal
 from efficiency_cli.graph.caches import Axes, axes_of
 from efficiency_cli.roofline.latency import Times
 
@@ -67,8 +67,8 @@ class Phase:
         """The other phase, with the same context."""
         return Phase(DECODE if self.name == PREFILL else PREFILL, self.context)
 
-    def sizes(self, interface: Interface) -> dict[str, int]:
-        """'INPUT[AXIS]' -> size, of the open axes.
+    def sizes(self, interface: Interface) -> Proposal:
+        """The sizes of the open axes, and the values of inputs that say how long the cache is.
 
         Raises PhaseError for what is no decoder, or has fixed sizes of another phase or context, and
         MissingDimension where no context is given.
@@ -77,6 +77,7 @@ class Phase:
         self._check(axes)
         context = self._context(interface, axes)
         new, past = (context, 0) if self.name == PREFILL else (1, context)
+        rooms = [self._room(interface, place, new + past) for place in axes.buffers]
         wanted = [(axes.tokens, new), (axes.past, past), (axes.total, new + past)]
         found: dict[str, int] = {}
         for places, size in wanted:
@@ -84,12 +85,35 @@ class Phase:
                 declared = _declared(interface, name, axis)
                 if not isinstance(declared, int):
                     found[f"{name}[{axis}]"] = size
-                elif declared != size:
+                # what masks a whole block is as long as it
+                elif declared != size and not (places is axes.total and declared in rooms):
                     raise self._fixed(f"{name}[{axis}]", declared, size)
-        return found
+        open_rooms = [(n, a) for n, a in axes.buffers if not isinstance(_declared(interface, n, a), int)]
+        return Proposal(
+            sizes=found,
+            defaults={f"{name}[{axis}]": new + past for name, axis in open_rooms},
+            needed={f"{name}[{axis}]": "batch x heads" for name, axis in axes.heads},
+            values={
+                **dict.fromkeys(axes.total_values, new + past),
+                **dict.fromkeys(axes.last_values, new + past - 1),
+                **dict.fromkeys(axes.past_values, past),
+                **dict.fromkeys(axes.flags, int(self.name == DECODE)),
+            },
+        )
+
+    def _room(self, interface: Interface, place: tuple[str, int], needed: int) -> int:
+        """Positions in a block that cache and new positions share."""
+        room = _declared(interface, *place)
+        if isinstance(room, int) and room < needed:
+            raise PhaseError(
+                f"--phase {self.name} with a context of {self.context:,} needs room for {needed:,} positions",
+                where=f"{place[0]}[{place[1]}] has room for {room:,}",
+                hint=f"give a smaller context: --context {max(room - (self.name == DECODE), 1)}",
+            )
+        return room if isinstance(room, int) else needed
 
     def _check(self, axes: Axes) -> None:
-        if not axes.past and not axes.keeps_cache:
+        if not axes.past and not axes.buffers and not axes.keeps_cache:
             raise PhaseError(
                 f"--phase {self.name} needs a decoder with a key/value cache",
                 where="no input is called past_key_values.* or the like, and no output present.*",
@@ -101,7 +125,7 @@ class Phase:
                 where="none is called input_ids or inputs_embeds, or looks rows up in a table",
                 hint="set the sizes instead: --dim NAME=N",
             )
-        if self.name == DECODE and not axes.past:
+        if self.name == DECODE and not axes.past and not axes.buffers:
             raise PhaseError(
                 "--phase decode needs a cache to go on from, which this file does not take",
                 hint="analyse the file exported for decoding, or: --phase prefill",

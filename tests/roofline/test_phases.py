@@ -160,7 +160,7 @@ def test_without_a_machine_there_are_no_times():
 
 
 def sizes(inputs, outputs, nodes=(), phase="decode"):
-    return Phase(phase, 5).sizes(Interface(inputs, outputs, tuple(nodes)))
+    return dict(Phase(phase, 5).sizes(Interface(inputs, outputs, tuple(nodes))).sizes)
 
 
 @pytest.mark.parametrize(

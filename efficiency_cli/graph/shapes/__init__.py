@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from onnx import ModelProto
 
-from efficiency_cli.graph.shapes.scope import Scope, enter_constants
+from efficiency_cli.graph.shapes.scope import Scope, enter_constants, enter_values
 from efficiency_cli.graph.shapes.walk import Walker
 
 __all__ = ["Inferred", "Scope", "infer"]
@@ -31,11 +31,13 @@ def infer(
     shapes: Mapping[str, tuple[int, ...]],
     symbols: Mapping[str, int],
     sizes: Mapping[str, int],
+    values: Mapping[str, int] | None = None,
 ) -> Inferred:
     """Shapes of every tensor of `model`, whose inputs have the static `shapes`.
 
     `symbols` are dimension names with their values, `sizes` are 'TENSOR[AXIS]' settings for
-    data-dependent dimensions. `model` is changed in place (declared shapes of computed tensors go).
+    data-dependent dimensions, `values` what small inputs are filled with. `model` is changed in place
+    (declared shapes of computed tensors go).
     Raises ModelError where the graph contradicts its operators.
     """
     walker = Walker(model, symbols, sizes)
@@ -43,6 +45,7 @@ def infer(
     declared = walker.take_declared(model.graph)
     scope = Scope()
     enter_constants(model.graph, scope, walker.symbols)
+    enter_values(scope, values or {})
     walker.enter_inferred(model, scope)
     walker.walk(model.graph, scope, declared)
     return Inferred(scope, tuple(dict.fromkeys(walker.notes)))

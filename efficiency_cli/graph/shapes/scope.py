@@ -60,6 +60,15 @@ def enter_constants(graph: GraphProto, scope: Scope, symbols: Mapping[str, int])
         scope.types[sparse.values.name] = TypeInfo(sparse.values.data_type, tuple(sparse.dims))
 
 
+def enter_values(scope: Scope, values: Mapping[str, int]) -> None:
+    """Small tensors that are filled with one number, for their name."""
+    for name, value in values.items():
+        info = scope.types.get(name)
+        if info is not None and info.static and info.numel <= MAX_VALUE_ELEMENTS:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(info.elem)
+            scope.values[name] = np.full(info.static_shape, value, dtype=dtype)
+
+
 def enter_constant_node(node: NodeProto, scope: Scope) -> None:
     """A Constant's type and value, from whichever attribute holds it."""
     if not node.output or not node.attribute:
