@@ -109,7 +109,7 @@ def _again(hint: str, path: str) -> str:
     arguments = click.get_current_context().obj
     # the path may hold anything, also something like an option
     start = 0 if hint.startswith("effcli analyze MODEL ") else len("effcli analyze ") + len(path)
-    added = re.search(r" --(?:dim|shape|context) .*", hint[start:])
+    added = re.search(r" --(?:dim|shape|context) .*", hint[start:], re.DOTALL)
     return f"effcli {shlex.join(arguments)}{added[0]}" if arguments and added else hint
 
 

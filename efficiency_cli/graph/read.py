@@ -125,9 +125,10 @@ def _names(graph: Graph) -> Iterator[str]:
 def _built(model: ModelProto, path: str, file_bytes: int, request: binding.Request) -> Model:
     notes: list[str] = []
     complete_header(model, notes)
-    stored = _count_nodes(model.graph)
-    check_amount(stored, model.graph)
-    model = inlined(model)
+    stored = check_amount(model.graph)
+    if model.functions:
+        model = inlined(model)
+        check_amount(model.graph)
     check_graph(model.graph, None, notes)
     constants = constant_names(model.graph)
     inputs = {v.name: _declared(v) for v in model.graph.input if v.name not in constants}
@@ -186,10 +187,6 @@ def _declared_dim(dim: Any) -> binding.Declared:
     name = dim.dim_param if which else ""
     # PyTorch's exporter writes the sizes it could prove as symbols: a dim_param of "48" is 48
     return int(name) if name.isdecimal() and len(name) < 19 else name or None
-
-
-def _count_nodes(graph: GraphProto) -> int:
-    return len(graph.node) + sum(_count_nodes(g) for n in graph.node for a in n.attribute for g in graphs_of(a))
 
 
 class _Builder:

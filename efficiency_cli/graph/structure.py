@@ -21,6 +21,8 @@ MAX_EXPANDED_BYTES = 64 * 2**20
 # functions inside each other; exporters stop at a handful
 MAX_FUNCTION_DEPTH = 100
 MAX_CONSTANTS = 200_000
+# bodies of If, Loop and Scan: each costs as much as several nodes, and exported networks have some dozens
+MAX_BODIES = 10_000
 DTYPES: dict[int, DType] = {
     number: DType(name.lower())
     for name, number in TensorProto.DataType.items()
@@ -157,12 +159,24 @@ class _Expansion:
         return self.sizes[key][0] + count, self.sizes[key][1] + size
 
 
-def check_amount(nodes: int, graph: GraphProto) -> None:
-    """Refuse a graph of more nodes or constants than are analysed."""
-    constants = len(graph.initializer) + len(graph.sparse_initializer)
-    for count, most, what in ((nodes, MAX_NODES, "nodes"), (constants, MAX_CONSTANTS, "constants")):
+def check_amount(graph: GraphProto) -> int:
+    """The nodes of the graph and its bodies; refuses more nodes, bodies or constants than are analysed."""
+    graphs = list(_with_bodies(graph))
+    nodes = sum(len(g.node) for g in graphs)
+    constants = sum(len(g.initializer) + len(g.sparse_initializer) for g in graphs)
+    limits = ((nodes, MAX_NODES, "nodes"), (len(graphs) - 1, MAX_BODIES, "bodies of nodes"))
+    for count, most, what in (*limits, (constants, MAX_CONSTANTS, "constants")):
         if count > most:
             raise ModelError(f"the model has {count:,} {what}", hint=f"at most {most:,} are analysed")
+    return nodes
+
+
+def _with_bodies(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in graphs_of(attribute):
+                yield from _with_bodies(body)
 
 
 class Names:

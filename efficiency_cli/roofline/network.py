@@ -117,6 +117,7 @@ class Network:
         self.model = model
         self.choices = choices or Choices()
         self.notes: list[str] = []
+        self._noted: set[str] = set()
         self.kept: dict[frozenset[str], object] = {}  # for `totals.counted`
         self._grouped: dict[frozenset[str], tuple[Kernel, ...]] = {}
         self._weights: dict[int, int] = {}  # by the identity of a body, which the model keeps alive
@@ -129,9 +130,11 @@ class Network:
         execution = execution_of(graph)
         resolve = execution.resolve
         inner: dict[int, tuple[_Scope, ...]] = {}
+        outer: dict[str, str] = {}
         for k, node in enumerate(graph.nodes):
             if node.graphs:
-                outer = {n: keys.get(resolve(n)) or f"{path}:{resolve(n)}" for n in graph.tensors}
+                # once for all bodies: a graph may hold thousands
+                outer = outer or {n: keys.get(resolve(n)) or f"{path}:{resolve(n)}" for n in graph.tensors}
                 inner[k] = tuple(
                     self._scope(b.graph, f"{path}/{node.name}.{b.label}", repeat * b.repeat, outer)
                     for b in self._bodies(node, graph)
@@ -150,7 +153,9 @@ class Network:
 
     def _bodies(self, node: Node, graph: Graph) -> list[Body]:
         bodies = bodies_of(node, graph, self.choices, self._weight)
-        self.notes.extend(b.note for b in bodies if b.note and b.note not in self.notes)
+        new = dict.fromkeys(b.note for b in bodies if b.note and b.note not in self._noted)
+        self._noted.update(new)
+        self.notes.extend(new)
         return bodies
 
     def _weight(self, graph: Graph) -> int:
