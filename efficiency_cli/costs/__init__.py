@@ -45,7 +45,7 @@ class Work(Struct, frozen=True):
     `valid_macs`  macs without those on padding or behind a causal mask, where that is fewer
     `formula`  the count in words of the node's own numbers, for `explain`
     `product`  what a matrix unit sees: `count` products of (m, k) by (k, n); None for other work
-    `variant`  what kind of dense work it is, for machines that tell them apart ('' where none does)
+    `variant`  what kind of dense work or attention it is, for machines that tell them apart ('' where none does)
     """
 
     macs: int

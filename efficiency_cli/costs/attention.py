@@ -56,6 +56,11 @@ class _Heads(Struct, frozen=True):
         return self.scores * (self.size + self.value_size)
 
     @property
+    def variant(self) -> str:
+        """One query a sequence shares the keys it reads with no other, so nothing hides how slowly they come."""
+        return "decode-attention" if self.queries == 1 else ""
+
+    @property
     def products(self) -> str:
         scores = f"{self.batch}·{self.heads}·{self.queries}·{self.keys} scores"
         return f"{scores} × ({self.size} + {self.value_size})"
@@ -136,6 +141,7 @@ def _attend(
         formula=f"{formula}{heads.products} = {macs + heads.macs:,} MACs",
         note=note,
         valid_macs=macs + heads.causal_scores * (heads.size + heads.value_size) if causal else None,
+        variant=heads.variant,
     )
 
 

@@ -51,6 +51,14 @@ class _Product(Struct, frozen=True):
         return f"{batch}{self.m}·{self.n} outputs × {self.k} = {self.macs:,} MACs"
 
 
+class _Packed(_Product, frozen=True):
+    """A product by a matrix of a few bits a weight. Row by row it is limited by reading, as any other is."""
+
+    @property
+    def variant(self) -> str:
+        return "gemv" if self.m == 1 else "packed-gemm"
+
+
 def _product(a: Shape, b: Shape) -> _Product:
     """numpy.matmul's rules: a 1-D operand is a row on the left and a column on the right."""
     if not a or not b:
@@ -180,14 +188,15 @@ def gemm_quantized(op: Op) -> Work:
 def matmul_packed(op: Op) -> Work:
     """rows · N · K MACs in the activations' type; the weights are read as stored: packed, with their scales.
 
-    Unpacking a weight is ignored, as the DequantizeLinear of a weight is. 1 an output for a bias (slot 5).
+    Unpacking a weight is ignored, as the DequantizeLinear of a weight is; what it slows down is the machine's
+    business (variant packed-gemm). 1 an output for a bias (slot 5).
     """
     a, n, k = op.shape(), op.attr("N", 0), op.attr("K", 0)
     if n < 1 or k < 1:
         raise CostError("the attributes N and K must be given and positive")
     if not a or a[-1] != k:
         raise CostError(f"operand {a} does not end in K = {k}")
-    return _work(op, _Product((), math.prod(a[:-1]), n, k), op.has(5))
+    return _work(op, _Packed((), math.prod(a[:-1]), n, k), op.has(5))
 
 
 @cost(f"{MICROSOFT}::MatMulFpQ4")

@@ -81,8 +81,11 @@ DENSE_VARIANTS = (
     "gemm",
     "batched-gemm",
     "gemv",
+    "packed-gemm",  # weights of a few bits, unpacked on the way
 )
-CLASS_KEYS = (*OP_CLASSES, *DENSE_VARIANTS)
+# and within `attention`: one new position a sequence, where no query shares the keys that another has read
+ATTENTION_VARIANTS = ("decode-attention",)
+CLASS_KEYS = (*OP_CLASSES, *DENSE_VARIANTS, *ATTENTION_VARIANTS)
 # `memory` is the fraction of the bandwidth
 EFFICIENCY_KEYS = (*CLASS_KEYS, "memory")
 FUSIONS = (
@@ -249,7 +252,7 @@ class Runtime(Struct, frozen=True):
     def efficiency_of(self, op_class: str, variant: str = "") -> float:
         """Fraction of the peak (of the bandwidth for "memory"), 1 where the profile says nothing.
 
-        A `variant` of dense work that the profile does not tell apart has its class's.
+        A `variant` of the class that the profile does not tell apart has the class's.
         """
         found = self.efficiency.get(variant) or self.efficiency.get(op_class)
         return found.value if found else 1.0

@@ -48,6 +48,15 @@ def test_decode_with_a_cache_attends_to_past_and_new():
     assert result.writes["o1"] == result.writes["o2"] == 2 * 11 * 16 * 4
 
 
+def test_one_new_position_is_a_kind_of_its_own():
+    past, present = (3, 2, 10, 16), (3, 2, 11, 16)
+    inputs = [(3, 1, 64), (3, 1, 32), (3, 1, 32), None, past, past]
+    one = work("Attention", inputs, [(3, 1, 64), present, present], q_num_heads=4, kv_num_heads=2)
+    assert one.variant == "decode-attention"
+    two = work("Attention", [(3, 4, 2, 16), (3, 4, 12, 16), (3, 4, 12, 16)], [(3, 4, 2, 16)])
+    assert two.variant == ""
+
+
 @pytest.mark.parametrize(
     ("mask", "attributes", "each"),
     [(None, {}, 0), ((8, 12), {}, 1), (None, {"is_causal": 1}, 1), (None, {"softcap": 50.0}, 3)],

@@ -126,6 +126,13 @@ def test_packed_weights_are_read_as_stored_and_multiplied_in_float():
     assert result.reads == {"i0": 768 * 2, "i1": 768 * 768 // 2, "i2": 768 * 24 * 2, "i3": 768 * 12}
 
 
+@pytest.mark.parametrize(("rows", "variant"), [(1, "gemv"), (2, "packed-gemm")])
+def test_packed_weights_are_told_apart_where_rows_share_them(rows, variant):
+    inputs = [(1, rows, 64), t((32, 2, 16), "uint8"), (64,)]
+    result = work(f"{MS}MatMulNBits", inputs, [(1, rows, 32)], K=64, N=32, bits=4, block_size=32)
+    assert result.variant == variant
+
+
 def test_matrix_products_are_dense_with_their_numbers_shown():
     result = work("MatMul", [(12, 128, 64), (12, 64, 128)], [(12, 128, 128)])
     assert result.op_class is OpClass.DENSE
