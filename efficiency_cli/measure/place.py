@@ -220,7 +220,7 @@ def _no_runtime(profile: Profile, run: Run) -> str:
 
 
 def _of_version(candidates: Sequence[Runtime], profile: Profile, run: Run) -> tuple[Runtime, str]:
-    """Of runtimes of one product: the longest prefix of the row's version, else one for any version, else the nearest."""
+    """Of runtimes of one product that of the row's version (longest prefix), else any version's, else the nearest."""
     version = _version(run.version)
     stated = [(r, v) for r in candidates for v in map(_version, r.versions) if v]
     for length in range(len(version), 0, -1):
