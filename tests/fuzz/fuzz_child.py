@@ -1,0 +1,107 @@
+"""A process that analyses hostile inputs one after the other and says how each went, as JSON lines.
+
+    python fuzz_child.py SEED FIRST COUNT     mutants FIRST … FIRST + COUNT - 1 of the run SEED
+    python fuzz_child.py bomb NAME …          the named bombs
+    python fuzz_child.py file PATH …          files, as they are
+
+It limits its own address space, so that what asks for too much fails here and nowhere else. The parent
+(`fuzz_parent.py`) watches the clock and notices when it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from fuzz_bombs import all_bombs
+from fuzz_commands import Outcome, outcome_of
+from fuzz_mutations import mutant
+from msgspec import to_builtins
+
+CPU_LIMIT_S = 10
+ADDRESS_SPACE = 3 * 2**30
+
+
+class TooSlow(BaseException):
+    """The input took all its processor time; not an Exception, so that no handler swallows it."""
+
+
+def main(arguments: list[str]) -> None:
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGPROF, _too_slow)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        for label, briefly, data in _inputs(arguments):
+            path.write_bytes(data)
+            del data
+            _say(begin=label)
+            _say(**_watched(str(path), label, briefly))
+
+
+def _inputs(arguments: list[str]) -> Iterator[tuple[str, bool, bytes]]:
+    kind, *names = arguments
+    if kind in ("bomb", "file"):
+        for name in names:
+            yield name, kind == "bomb", all_bombs()[name]() if kind == "bomb" else Path(name).read_bytes()
+        return
+    seed, first, count = map(int, arguments)
+    for index in range(first, first + count):
+        yield f"{seed}/{index}", False, mutant(seed, index)
+
+
+def _watched(path: str, label: str, briefly: bool) -> dict[str, Any]:
+    """One input under the clock; the traceback when it ended in anything but a result or an error for its user."""
+    _forget_peak()
+    before_s = time.process_time()
+    outcome, trouble = Outcome("bug", "", 0), ""
+    signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
+    try:
+        outcome = outcome_of(path, random.Random(label), briefly=briefly)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        trouble = traceback.format_exc()
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    spent = time.process_time() - before_s
+    return {**to_builtins(outcome), "trouble": trouble, "cpu_s": spent, "bytes": _peak_bytes()}
+
+
+def _too_slow(*_: object) -> None:
+    raise TooSlow(f"more than {CPU_LIMIT_S} s of processor time")
+
+
+def _forget_peak() -> None:
+    """Start the kernel's high-water mark anew (Linux; elsewhere it only ever rises)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _say(**message: Any) -> None:
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
