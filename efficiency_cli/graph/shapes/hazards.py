@@ -41,8 +41,8 @@ def in_node(node: NodeProto) -> str | None:
     if node.op_type == "Einsum":
         return _in_einsum(node)
     if node.op_type == "Split":
-        parts = _int(node, "num_outputs")
-        return f"num_outputs is {parts} where there are {len(node.output)}" if parts > len(node.output) else None
+        parts = next((a.i for a in node.attribute if a.name == "num_outputs"), len(node.output))
+        return f"num_outputs is {parts} where there are {len(node.output)}" if parts != len(node.output) else None
     if node.op_type == "GatherND" and _int(node, "batch_dims") < 0:
         return "batch_dims is negative"
     if node.op_type in _NORMALIZATIONS and abs(_int(node, "axis")) > _MAX_RANK:
