@@ -27,12 +27,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fuzz_bombs import all_bombs
-from fuzz_commands import Outcome, outcome_of
+from fuzz_commands import WAYS, Outcome, outcome_of
 from fuzz_mutations import mutant
 from msgspec import to_builtins
 
 CPU_LIMIT_S = 10
 ADDRESS_SPACE = 3 * 2**30
+# of those in fuzz_commands
+WAYS_OF_A_MUTANT = 2
 
 
 class TooSlow(BaseException):
@@ -46,32 +48,36 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGPROF, _too_slow)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        for label, briefly, data in _inputs(arguments):
+        for label, ways, data in _inputs(arguments):
             path.write_bytes(data)
             del data
             _say(begin=label)
-            _say(**_watched(str(path), label, briefly))
+            _say(**_watched(str(path), label, ways))
 
 
-def _inputs(arguments: list[str]) -> Iterator[tuple[str, bool, bytes]]:
+def _inputs(arguments: list[str]) -> Iterator[tuple[str, int, bytes]]:
     kind, *names = arguments
-    if kind in ("bomb", "file"):
+    if kind == "bomb":
         for name in names:
-            yield name, kind == "bomb", all_bombs()[name]() if kind == "bomb" else Path(name).read_bytes()
+            yield name, 0, all_bombs()[name]()
+        return
+    if kind == "file":
+        for name in names:
+            yield name, len(WAYS), Path(name).read_bytes()
         return
     seed, first, count = map(int, arguments)
     for index in range(first, first + count):
-        yield f"{seed}/{index}", False, mutant(seed, index)
+        yield f"{seed}/{index}", WAYS_OF_A_MUTANT, mutant(seed, index)
 
 
-def _watched(path: str, label: str, briefly: bool) -> dict[str, Any]:
+def _watched(path: str, label: str, ways: int) -> dict[str, Any]:
     """One input under the clock; the traceback when it ended in anything but a result or an error for its user."""
     _forget_peak()
     before_s = time.process_time()
     outcome, trouble = Outcome("bug", "", 0), ""
     signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
     try:
-        outcome = outcome_of(path, random.Random(label), briefly=briefly)
+        outcome = outcome_of(path, random.Random(Path(label).name), ways)
     except KeyboardInterrupt:
         raise
     except BaseException:

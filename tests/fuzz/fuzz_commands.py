@@ -58,10 +58,10 @@ class Outcome(Struct, frozen=True):
     commands: int
 
 
-def outcome_of(path: str, rng: random.Random, *, briefly: bool = False) -> Outcome:
+def outcome_of(path: str, rng: random.Random, ways: int) -> Outcome:
     """What the program makes of the file; raises whatever it would have called a bug of its own.
 
-    `briefly`: one command alone.
+    `ways`: in how many of WAYS it is analysed besides.
     """
     machine = rng.choice(MACHINES)
     plain = ["analyze", path, "--hw", machine, "-f", "json"]
@@ -70,8 +70,8 @@ def outcome_of(path: str, rng: random.Random, *, briefly: bool = False) -> Outco
     if isinstance(error, MissingDimension):
         sizes = _sizes(error.hint)
         text, error = _run([*plain, *sizes])
-    commands = [] if briefly else list(_more(path, machine, sizes, rng))
-    if error is None and not briefly:
+    commands = list(_more(path, machine, sizes, rng, ways))
+    if error is None and ways:
         commands += [["explain", path, name, *sizes] for name in _some_nodes(text, rng)]
     for command in commands:
         _run(command)
@@ -81,8 +81,8 @@ def outcome_of(path: str, rng: random.Random, *, briefly: bool = False) -> Outco
     return Outcome(f"exit {_code(error)} {type(error).__name__}", what, 1 + len(commands))
 
 
-def _more(path: str, machine: str, sizes: Sequence[str], rng: random.Random) -> Iterator[list[str]]:
-    for way in rng.sample(WAYS, 2):
+def _more(path: str, machine: str, sizes: Sequence[str], rng: random.Random, ways: int) -> Iterator[list[str]]:
+    for way in rng.sample(WAYS, ways):
         on = ["--hw", machine] if "--set" in way or rng.random() < 0.5 else []
         yield ["analyze", path, *way, *on, *sizes]
 

@@ -87,6 +87,11 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
     # onnx's inference did not end
     "einsum_of_odd_characters": (one("Einsum", equation="%s{0}"), refused("contradicts its operands")),
     "split_into_a_billion": (one("Split", num_outputs=10**9), refused("contradicts its operands")),
+    # it wrote past the end where there were fewer parts, for ever where there were more
+    "split_into_fewer_than_it_makes": (
+        model([node("Split", ["x"], ["y", "a", "b"], num_outputs=1)]),
+        refused("num_outputs is 1 where there are 3"),
+    ),
     # it doubled the rank with every node
     "gather_of_itself": (doubling_ranks(40), refused("axes")),
     # it wrote or read where it should not: the process died
@@ -114,7 +119,19 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
         ),
         refused("contradicts its operands"),
     ),
+    # numpy had no memory for an axis of a tensor without elements
+    "empty_and_long": (
+        model(
+            [node("Relu", ["x"]), node("Neg", ["w"], ["z"])],
+            weights=[TensorProto(name="w", data_type=TensorProto.UINT4, dims=[2**62, 2, 0])],
+        ),
+        RESULT,
+    ),
     # our own code raised what was no error for a user
+    "weight_that_is_left_out": (
+        changed(one("MatMul", ["x", ""]), lambda m: m.graph.input[0].type.sequence_type.elem_type.Clear()),
+        RESULT,
+    ),
     "shape_of_nothing": (one("Shape", []), refused("contradicts its operands")),
     "scan_of_too_many": (one("Scan", body=body(), num_scan_inputs=2**40), refused("num_scan_inputs")),
     "scan_of_none": (one("Scan", body=body(), num_scan_inputs=0), refused("num_scan_inputs")),
