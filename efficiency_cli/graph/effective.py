@@ -73,24 +73,12 @@ class Weights:
         self.path = model.path
         self.payloads = payloads_of(model.path)
         self.known: dict[tuple[object, ...], Zeros | str] = {}
-        # by the identity of a graph, which the model keeps alive
-        self.makers: dict[int, dict[str, Node]] = {}
 
-    def zeros(self, node: Node, graph: Graph) -> tuple[Zeros, ...] | str | None:
-        """What is zero of the node's weights; why that is not known; None for a node without one."""
-        if (node.domain, node.op) == (_MICROSOFT, "MatMulNBits"):
-            found = [self._of_blob(node, graph)]
-        else:
-            uses = _USES.get((node.domain, node.op), ())
-            given = [u for u in uses if u.slot < len(node.inputs) and node.inputs[u.slot]]
-            used = [u for u in given if graph.tensors[node.inputs[u.slot]].is_constant]
-            if len(used) < max(len(uses), 1):
-                return _not_read(node, graph)
-            found = [self._of_use(use, node, graph) for use in used]
-        reasons = [f for f in found if isinstance(f, str)]
-        return reasons[0] if reasons else tuple(f for f in found if isinstance(f, Zeros))
-
-    def _of_use(self, use: _Use, node: Node, graph: Graph) -> Zeros | str:
+    def zeros(self, node: Node, graph: Graph) -> Zeros | str | None:
+        """What is zero of the node's weight; why that is not known; None for a node without one."""
+        use = _USES.get((node.domain, node.op))
+        if use is None or use.slot >= len(node.inputs) or not node.inputs[use.slot]:
+            return None
         tensor = graph.tensors[node.inputs[use.slot]]
         if not tensor.is_constant or not tensor.shape:
             return None
