@@ -8,22 +8,23 @@ a time, so memory does not grow with the model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
 from efficiency_cli.errors import UsageError
-from efficiency_cli.graph.model import Graph, Model, Node
-from efficiency_cli.graph.payloads import Payload, chunks, payloads_of
+from efficiency_cli.graph.elements import PACKED_TYPES, Array, elements, unfit
+from efficiency_cli.graph.model import Graph, Kind, Model, Node
+from efficiency_cli.graph.payloads import Payload, payloads_of
 from efficiency_cli.graph.source import STDIN
 
-Array = np.ndarray
+_MICROSOFT = "com.microsoft"
 
 
 class Zeros(Struct, frozen=True):
-    """Of one node's weight: its elements and output channels, how many are zero, and which channels."""
+    """Of one weight: its elements and output channels, how many are zero, and which channels."""
 
     elements: int
     zero_elements: int
@@ -32,35 +33,42 @@ class Zeros(Struct, frozen=True):
 
 
 class _Use(Struct, frozen=True):
-    """A weight as an operator takes it: `axis` of its output channels, `zero` its zero point's operand."""
+    """A weight as an operator takes it: `axes` of its output channels, `zero` its zero point's operand."""
 
     slot: int
-    axis: int
+    axes: tuple[int, ...]
     zero: int | None = None
 
 
-# (domain, operator) -> where its weight is; Gemm's axis depends on transB
-_USES: Mapping[tuple[str, str], _Use] = {
-    ("", "Conv"): _Use(1, 0),
-    ("", "ConvInteger"): _Use(1, 0, 3),
-    ("", "QLinearConv"): _Use(3, 0, 5),
-    ("", "Gemm"): _Use(1, 1),
-    ("", "MatMul"): _Use(1, -1),
-    ("", "MatMulInteger"): _Use(1, -1, 3),
-    ("", "QLinearMatMul"): _Use(3, -1, 5),
-    ("com.microsoft", "FusedConv"): _Use(1, 0),
-    ("com.microsoft", "FusedGemm"): _Use(1, 1),
-    ("com.microsoft", "QGemm"): _Use(3, 1, 5),
+# weights (directions, gates x hidden, …) and those for the state
+_GATES = (_Use(1, (0, 1)), _Use(2, (0, 1)))
+# (domain, operator) -> where its weights are; Gemm's axis depends on transB
+_USES: Mapping[tuple[str, str], tuple[_Use, ...]] = {
+    ("", "Conv"): (_Use(1, (0,)),),
+    ("", "ConvInteger"): (_Use(1, (0,), 3),),
+    ("", "ConvTranspose"): (_Use(1, (1,)),),
+    ("", "QLinearConv"): (_Use(3, (0,), 5),),
+    ("", "Gemm"): (_Use(1, (1,)),),
+    ("", "MatMul"): (_Use(1, (-1,)),),
+    ("", "MatMulInteger"): (_Use(1, (-1,), 3),),
+    ("", "QLinearMatMul"): (_Use(3, (-1,), 5),),
+    **dict.fromkeys([("", "LSTM"), ("", "GRU"), ("", "RNN")], _GATES),
+    (_MICROSOFT, "Attention"): (_Use(1, (1,)),),
+    (_MICROSOFT, "DynamicQuantizeLSTM"): (_Use(1, (0, 2), 9), _Use(2, (0, 2), 11)),
+    (_MICROSOFT, "DynamicQuantizeMatMul"): (_Use(1, (-1,), 3),),
+    (_MICROSOFT, "FusedConv"): (_Use(1, (0,)),),
+    (_MICROSOFT, "FusedGemm"): (_Use(1, (1,)),),
+    (_MICROSOFT, "FusedMatMul"): (_Use(1, (-1,)),),
+    (_MICROSOFT, "MatMulIntegerToFloat"): (_Use(1, (-1,), 5),),
+    (_MICROSOFT, "QAttention"): (_Use(1, (1,), 7),),
+    (_MICROSOFT, "QGemm"): (_Use(3, (1,), 5),),
 }
-# element types in a file, by onnx's number; 4-bit ones two a byte
-_NUMPY = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 10: "<f2", 11: "<f8", 12: "<u4", 16: "<u2"}
-_UINT4, _INT4, _BFLOAT16 = 21, 22, 16
-_BFLOAT16_WITHOUT_SIGN = 0x7FFF
 # bounds of memory, far beyond any network's: vocabularies have some 0.3 M entries
 _MAX_CHANNELS = 1 << 22
-_MAX_PACKED_BYTES = 1 << 26
-# a zero point a channel; more are no zero points
-_MAX_ZERO_POINTS = 1 << 20
+# one a block of 32 weights: those of a weight of 0.5 G elements
+_MAX_ZERO_POINTS = 1 << 24
+# float32 and float16 by onnx's number
+_FLOATS = (1, 10)
 
 
 class Weights:
@@ -73,92 +81,245 @@ class Weights:
         self.path = model.path
         self.payloads = payloads_of(model.path)
         self.known: dict[tuple[object, ...], Zeros | str] = {}
+        # by the identity of a graph, which the model keeps alive
+        self.makers: dict[int, dict[str, Node]] = {}
 
-    def zeros(self, node: Node, graph: Graph) -> Zeros | str | None:
-        """What is zero of the node's weight; why that is not known; None for a node without one."""
-        use = _USES.get((node.domain, node.op))
-        if use is None or use.slot >= len(node.inputs) or not node.inputs[use.slot]:
-            return None
+    def zeros(self, node: Node, graph: Graph) -> tuple[Zeros, ...] | str | None:
+        """What is zero of the node's weights; why that is not known; None for a node without one."""
+        if (node.domain, node.op) == (_MICROSOFT, "MatMulNBits"):
+            found = [self._of_blob(node, graph)]
+        else:
+            uses = _USES.get((node.domain, node.op), ())
+            given = [u for u in uses if u.slot < len(node.inputs) and node.inputs[u.slot]]
+            used = [u for u in given if graph.tensors[node.inputs[u.slot]].is_constant]
+            if len(used) < max(len(uses), 1):
+                return _not_read(node, graph)
+            found = [self._of_use(use, node, graph) for use in used]
+        reasons = [f for f in found if isinstance(f, str)]
+        return reasons[0] if reasons else tuple(f for f in found if isinstance(f, Zeros))
+
+    def _of_use(self, use: _Use, node: Node, graph: Graph) -> Zeros | str:
         tensor = graph.tensors[node.inputs[use.slot]]
-        if not tensor.is_constant or not tensor.shape:
-            return None
-        axis = use.axis % len(tensor.shape)
-        if node.op.endswith("Gemm") and node.attributes.get("transB", 0):
-            axis = 0
+        rank = tensor.rank
+        if not rank or max(use.axes) >= rank:
+            return f"'{tensor.name}': its shape is not that of a weight"
+        axes = tuple(axis % rank for axis in use.axes)
+        if (node.op.endswith("Gemm") or node.op == "FusedMatMul") and node.attributes.get("transB", 0):
+            axes = (rank - 2 if rank > 1 else 0,)
+        if node.op == "ConvTranspose" and node.attributes.get("group", 1) != 1:
+            return f"'{tensor.name}': weights of a grouped ConvTranspose are not read"
         zero = node.inputs[use.zero] if use.zero is not None and use.zero < len(node.inputs) else ""
-        found = _Stored(tensor.name, axis, zero, axis).followed(graph)
-        if isinstance(found, str):
-            return found
-        key = (found.name, found.axis, found.zero, found.zero_axis)
+        if id(graph) not in self.makers:
+            self.makers[id(graph)] = {o: n for n in graph.nodes for o in n.outputs}
+        found = _Stored(tensor.name, axes, zero, axes).followed(graph, self.makers[id(graph)])
+        return found if isinstance(found, str) else self._known(found)
+
+    def _known(self, stored: _Stored) -> Zeros | str:
+        key = (stored.name, stored.axes, stored.zero, stored.zero_axes, stored.block)
         if key not in self.known:
-            self.known[key] = self._counted(found)
+            self.known[key] = self._counted(stored)
         return self.known[key]
 
     def _counted(self, stored: _Stored) -> Zeros | str:
-        payload = self.payloads.get(stored.name)
-        if payload is None:
-            return f"'{stored.name}' is computed"
-        reason = payload.missing or _unfit(payload)
-        if reason:
-            return f"'{stored.name}': {reason}"
-        if max(stored.axis, stored.zero_axis) >= len(payload.dims) or payload.dims[stored.axis] > _MAX_CHANNELS:
+        payload = self._payload(stored.name)
+        if isinstance(payload, str):
+            return payload
+        dims = payload.dims
+        channels = math.prod(dims[a] for a in stored.axes if a < len(dims))
+        if max(*stored.axes, *stored.zero_axes, 0) >= len(dims) or channels > _MAX_CHANNELS:
             return f"'{stored.name}': its shape is not that of a weight"
-        zero = self._zero_point(stored)
-        if isinstance(zero, str):
-            return zero
-        per_channel = np.zeros(payload.dims[stored.axis], dtype=np.int64)
-        inner = math.prod(payload.dims[stored.axis + 1 :])
-        inner_zero = math.prod(payload.dims[stored.zero_axis + 1 :])
-        if zero.size not in (1, payload.dims[stored.zero_axis]):
-            return f"'{stored.name}': its zero points do not fit it"
+        points = self._points(stored, dims)
+        return points if isinstance(points, str) else self._counted_in(payload, dims, stored.axes, points)
+
+    def _payload(self, name: str) -> Payload | str:
+        payload = self.payloads.get(name)
+        if payload is None:
+            return f"'{name}' is computed"
+        reason = payload.missing or unfit(payload)
+        return f"'{name}': {reason}" if reason else payload
+
+    def _counted_in(
+        self, payload: Payload, dims: tuple[int, ...], axes: tuple[int, ...], points: _Points, width: int = 0
+    ) -> Zeros | str:
+        """Of values in `dims`, of which those of a row of the first axis count that are below `width` (0: all)."""
+        channel = _Grid(dims, tuple(d if k in axes else 1 for k, d in enumerate(dims)), (1,) * len(dims))
+        row = math.prod(dims[1:])
+        live = np.zeros(channel.cells, dtype=np.int64)
         start = 0
-        for values in self._values(payload):
-            places = np.arange(start, start + values.size)
-            expected = zero[0] if zero.size == 1 else zero[places // inner_zero % zero.size]
-            live = places[values != expected] // inner % per_channel.size
-            per_channel += np.bincount(live, minlength=per_channel.size)
+        for values in elements(payload, self.path):
+            differ = values != points.at(start, values.size)
+            if width and width < row:
+                differ &= np.arange(start, start + values.size) % row < width
+            live += channel.sums(start, differ)
             start += values.size
-        elements = math.prod(payload.dims)
-        if start != elements:
-            return f"'{stored.name}': {start:,} values where its shape has {elements:,}"
-        dead = frozenset(np.flatnonzero(per_channel == 0).tolist())
-        return Zeros(elements, elements - int(per_channel.sum()), per_channel.size, dead)
+        if start != math.prod(dims):
+            return f"'{payload.name}': {start:,} values where its shape has {math.prod(dims):,}"
+        count = dims[0] * width if width else start
+        return Zeros(count, count - int(live.sum()), live.size, frozenset(np.flatnonzero(live == 0).tolist()))
 
-    def _zero_point(self, stored: _Stored) -> Array | str:
+    # --- zero points -----------------------------------------------------------------------
+
+    def _points(self, stored: _Stored, dims: tuple[int, ...]) -> _Points | str:
+        """One zero point, one a channel or one a block."""
         if not stored.zero:
-            return np.zeros(1, dtype=np.int64)
-        payload = self.payloads.get(stored.zero)
-        if payload is None or payload.missing or _unfit(payload, scalar=True):
-            return f"'{stored.name}': its zero point is not known"
-        if math.prod(payload.dims) > _MAX_ZERO_POINTS:
-            return f"'{stored.name}': its zero points are too many"
-        count = math.prod(payload.dims)
-        values = np.concatenate([np.zeros(0, dtype=np.int64), *self._values(payload)]).astype(np.int64)
-        return values if values.size == max(count, 1) else f"'{stored.name}': its zero point is not known"
+            return _Points(np.zeros(1, dtype=np.int8))
+        values = self._values(stored.zero)
+        if isinstance(values, str):
+            return f"'{stored.name}': {values}"
+        sizes = tuple(d if k in stored.zero_axes else 1 for k, d in enumerate(dims))
+        blocks = (1,) * len(dims)
+        if stored.block:
+            axis = stored.zero_axes[0]
+            blocks = tuple(stored.block if k == axis else 1 for k in range(len(dims)))
+            sizes = tuple(-(-d // b) for d, b in zip(dims, blocks, strict=True))
+        # of recurrent weights also one a direction
+        for grid in (_Grid(dims, sizes, blocks), _Grid(dims, (*dims[:1], *(1,) * (len(dims) - 1)), blocks)):
+            if values.size == grid.cells and (grid.sizes == sizes or len(stored.zero_axes) > 1):
+                return _Points(values, grid)
+        return _Points(values) if values.size == 1 else f"'{stored.name}': its zero points do not fit it"
 
-    def _values(self, payload: Payload) -> Iterator[Array]:
-        """The elements, a chunk at a time, as numbers that compare with a zero point."""
-        if payload.packed:
-            yield _unpacked(b"".join(chunks(payload, self.path)), payload)
-            return
-        left = math.prod(payload.dims)
-        for data in chunks(payload, self.path):
-            values = _decoded(data, payload.data_type)[:left]
-            left -= values.size
-            yield values
+    def _values(self, name: str, packed_type: int = 0) -> Array | str:
+        """All elements of a small tensor."""
+        payload = self.payloads.get(name)
+        if payload is None or payload.missing or unfit(payload, scalar=True):
+            return "its zero point is not known"
+        if math.prod(payload.dims) > _MAX_ZERO_POINTS:
+            return "its zero points are too many"
+        if packed_type:
+            if payload.packed or payload.data_type not in (PACKED_TYPES[8], *_FLOATS):
+                return "its zero point is not known"
+            payload = _repacked(payload, packed_type) if payload.data_type == PACKED_TYPES[8] else payload
+        values = np.concatenate([np.zeros(0, dtype=np.int8), *elements(payload, self.path)])
+        return values if values.size == max(math.prod(payload.dims), 1) else "its zero point is not known"
+
+    # --- MatMulNBits -----------------------------------------------------------------------
+
+    def _of_blob(self, node: Node, graph: Graph) -> Zeros | str | None:
+        """B of MatMulNBits: (N, blocks, bytes of a block); a row of K, in blocks, is an output channel."""
+        name = node.inputs[1] if len(node.inputs) > 1 else ""
+        if not name or not graph.tensors[name].is_constant:
+            return None
+        width, rows, bits, block = (_whole(node, a, d) for a, d in (("K", 0), ("N", 0), ("bits", 4), ("block_size", 0)))
+        payload = self._payload(name)
+        if isinstance(payload, str):
+            return payload
+        if bits not in PACKED_TYPES or min(width, rows, block) < 1 or rows > _MAX_CHANNELS:
+            return f"'{name}': its format is not read"
+        dims = (rows, -(-width // block), block)
+        if payload.packed or payload.data_type != PACKED_TYPES[8] or payload.size * 8 != math.prod(dims) * bits:
+            return f"'{name}': {payload.size:,} bytes where its shape needs {math.prod(dims) * bits // 8:,}"
+        points = self._blob_points(node, dims, bits)
+        if isinstance(points, str):
+            return f"'{name}': {points}"
+        return self._counted_in(_repacked(payload, PACKED_TYPES[bits]), dims, (0,), points, width)
+
+    def _blob_points(self, node: Node, dims: tuple[int, int, int], bits: int) -> _Points | str:
+        """A zero point a block; those of a row fill whole bytes. Without any, half of the range."""
+        rows, blocks, _ = dims
+        zero = node.inputs[3] if len(node.inputs) > 3 else ""
+        if not zero:
+            return _Points(np.full(1, 1 << (bits - 1), dtype=np.int16))
+        values = self._values(zero, PACKED_TYPES[bits])
+        if isinstance(values, str):
+            return values
+        if values.size % rows or values.size // rows < blocks:
+            return "its zero points do not fit it"
+        grid = _Grid(dims, (rows, blocks, 1), (1, 1, 1))
+        return _Points(values.reshape(rows, -1)[:, :blocks].ravel(), grid)
+
+
+class _Grid(Struct, frozen=True):
+    """Cells of a smaller grid over a tensor: `sizes` of it (1 along axes it does not have), `blocks` in each cell."""
+
+    dims: tuple[int, ...]
+    sizes: tuple[int, ...]
+    blocks: tuple[int, ...]
+
+    @property
+    def cells(self) -> int:
+        return math.prod(self.sizes)
+
+    @property
+    def run(self) -> int:
+        """So many elements, one after the other, are in one cell."""
+        last = max((axis for axis, size in enumerate(self.sizes) if size > 1), default=0)
+        return math.prod(self.dims[last + 1 :]) * (self.blocks[last] if self._even(last) else 1)
+
+    def _even(self, axis: int) -> bool:
+        return self.dims[axis] % self.blocks[axis] == 0
+
+    def runs(self, start: int, count: int) -> tuple[Array, Array]:
+        """Of `count` elements from `start` on: where each run begins among them, and its cell."""
+        places = np.arange(start // self.run * self.run, start + count, self.run)
+        return np.maximum(places - start, 0), self._cells(places)
+
+    def _cells(self, places: Array) -> Array:
+        found = np.zeros(places.size, dtype=np.int64)
+        for axis, size in enumerate(self.sizes):
+            if size > 1:
+                along = places // math.prod(self.dims[axis + 1 :])
+                along = along % self.dims[axis] if axis else along
+                found = found * size + (along // self.blocks[axis] if self.blocks[axis] > 1 else along)
+        return found
+
+    def sums(self, start: int, flags: Array) -> Array:
+        """How many of `flags`, those of the elements from `start` on, are set in each cell."""
+        if self.run == 1 and self.cells == self.dims[-1]:
+            before = start % self.cells
+            rows = np.pad(flags, (before, -(before + flags.size) % self.cells)).reshape(-1, self.cells)
+            return np.asarray(rows.sum(axis=0, dtype=np.int64))
+        begins, cells = self.runs(start, flags.size)
+        each = np.add.reduceat(flags, begins, dtype=np.int64) if self.run > 1 else flags
+        return np.bincount(cells, weights=each, minlength=self.cells).astype(np.int64)
+
+
+class _Points(Struct, frozen=True):
+    """What stands for zero: one number, or one for each cell of a grid."""
+
+    values: Array
+    grid: _Grid | None = None
+
+    def at(self, start: int, count: int) -> Array:
+        """Those of `count` elements from `start` on."""
+        if self.grid is None:
+            return self.values[:1]
+        begins, cells = self.grid.runs(start, count)
+        return np.repeat(self.values[cells], np.diff(begins, append=count))
+
+
+def _repacked(payload: Payload, data_type: int) -> Payload:
+    """Bytes as what is packed into them."""
+    bits = next(b for b, found in PACKED_TYPES.items() if found == data_type)
+    return replace(payload, data_type=data_type, dims=(payload.size * 8 // bits,))
+
+
+def _whole(node: Node, name: str, default: int) -> int:
+    value = node.attributes.get(name, default)
+    return value if isinstance(value, int) else 0
+
+
+def _not_read(node: Node, graph: Graph) -> str | None:
+    """Of an operator whose weights are not known here, or are where they are not expected."""
+    for name in node.inputs:
+        if name and graph.tensors[name].kind is Kind.WEIGHT and graph.tensors[name].rank > 1:
+            return f"'{name}': weights of {node.key} are not read there"
+    return None
 
 
 class _Stored(Struct, frozen=True):
-    """A tensor on the way back to its stored values; axes are those of this tensor."""
+    """A tensor on the way back to its stored values; axes are those of this tensor.
+
+    Its zero points are one for each element of `zero_axes`, or for each `block` along the one there is.
+    """
 
     name: str
-    axis: int
+    axes: tuple[int, ...]
     zero: str
-    zero_axis: int
+    zero_axes: tuple[int, ...]
+    block: int = 0
 
-    def followed(self, graph: Graph) -> _Stored | str:
+    def followed(self, graph: Graph, makers: Mapping[str, Node]) -> _Stored | str:
         """The stored tensor behind this one, or why there is none."""
-        makers = {o: n for n in graph.nodes for o in n.outputs}
         stored = self
         while (maker := makers.get(stored.name)) is not None and maker.op != "Constant":
             before = stored._before(maker, graph)
@@ -171,58 +332,34 @@ class _Stored(Struct, frozen=True):
         source = maker.inputs[0] if maker.inputs else ""
         if maker.op in ("Cast", "Identity"):
             return replace(self, name=source)
-        if maker.op == "Transpose":
+        if maker.op == "Transpose" and not self.block:
             rank = graph.tensors[self.name].rank
             perm = maker.attributes.get("perm")
             order = perm if isinstance(perm, tuple) and len(perm) == rank else tuple(range(rank))[::-1]
-            return replace(self, name=source, axis=int(order[self.axis]), zero_axis=int(order[self.zero_axis]))
-        if maker.op == "DequantizeLinear" and not maker.attributes.get("block_size", 0) and not self.zero:
+            axes, zero_axes = (tuple(int(order[a]) for a in found) for found in (self.axes, self.zero_axes))
+            return replace(self, name=source, axes=axes, zero_axes=zero_axes)
+        if maker.op == "DequantizeLinear" and not self.zero:
             rank = max(graph.tensors[self.name].rank, 1)
             axis = maker.attributes.get("axis", 1)
             along = int(axis) % rank if isinstance(axis, int) and rank > 1 else 0
             zero = maker.inputs[2] if len(maker.inputs) > 2 else ""
-            return replace(self, name=source, zero=zero, zero_axis=along)
+            block = max(_whole(maker, "block_size", 0), 0) if zero else 0
+            return replace(self, name=source, zero=zero, zero_axes=(along,), block=block)
         return f"'{self.name}' is computed by {maker.op}"
 
 
-def _unfit(payload: Payload, scalar: bool = False) -> str:
-    """Why a payload cannot be read as its shape says; '' when it can."""
-    if not payload.dims and not scalar:
-        return "it is a scalar"
-    if payload.data_type not in (*_NUMPY, _UINT4, _INT4):
-        return "its data type is not read"
-    if not math.prod(payload.dims):
-        return "it is empty"
-    if payload.packed:
-        fits = payload.size <= min(10 * math.prod(payload.dims), _MAX_PACKED_BYTES)
-        return "" if fits else "its values are not stored as raw data"
-    bits = 4 if payload.data_type in (_UINT4, _INT4) else 8 * np.dtype(_NUMPY[payload.data_type]).itemsize
-    expected = (math.prod(payload.dims) * bits + 7) // 8
-    return "" if payload.size == expected else f"{payload.size:,} bytes where its shape needs {expected:,}"
+def together(parts: Sequence[Zeros]) -> Zeros:
+    """The weights of one node as one; channels are numbered on."""
+    return Zeros(
+        elements=sum(z.elements for z in parts),
+        zero_elements=sum(z.zero_elements for z in parts),
+        channels=sum(z.channels for z in parts),
+        dead=frozenset(_numbered_on(parts)),
+    )
 
 
-def _decoded(data: bytes, data_type: int) -> Array:
-    if data_type in (_UINT4, _INT4):
-        both = np.frombuffer(data, dtype=np.uint8)
-        values = np.stack((both & 15, both >> 4), axis=1).ravel().astype(np.int8)
-        return np.where(values > 7, values - 16, values) if data_type == _INT4 else values
-    values = np.frombuffer(data, dtype=_NUMPY[data_type])
-    return values & _BFLOAT16_WITHOUT_SIGN if data_type == _BFLOAT16 else values
-
-
-def _unpacked(data: bytes, payload: Payload) -> Array:
-    """Numbers of variable length, of which the low 32 bits count: seven bits a byte, the last below 128."""
-    raw = np.frombuffer(data, dtype=np.uint8)
-    ends = np.flatnonzero(raw < 0x80)
-    starts = np.concatenate(([0], ends[:-1] + 1)) if ends.size else ends
-    values = np.zeros(ends.size, dtype=np.uint64)
-    for k in range(5):
-        at = np.minimum(starts + k, max(raw.size - 1, 0))
-        part = np.where(starts + k <= ends, raw[at] & 0x7F, 0).astype(np.uint64)
-        values |= part << np.uint64(7 * k)
-    low = values.astype(np.uint32)
-    if payload.data_type in (_UINT4, _INT4):  # two elements a number
-        return _decoded(low.astype(np.uint8).tobytes(), payload.data_type)[: math.prod(payload.dims)]
-    dtype = np.dtype(_NUMPY[payload.data_type])
-    width = np.dtype(f"u{min(dtype.itemsize, 4)}")
-    return _decoded(low.astype(width).tobytes(), payload.data_type)
+def _numbered_on(parts: Sequence[Zeros]) -> Iterator[int]:
+    start = 0
+    for part in parts:
+        yield from (start + channel for channel in part.dead)
+        start += part.channels

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from efficiency_cli.graph.effective import Weights, Zeros
+from efficiency_cli.graph.effective import Weights, Zeros, together
 from efficiency_cli.graph.model import Graph, Node
 from efficiency_cli.roofline.network import CountedNode, Network
 
@@ -27,7 +27,10 @@ _BY_AXIS_ONE = frozenset(
     QLinearAveragePool""".split()
 )
 _FLATTENING = frozenset(("Reshape", "Flatten", "Squeeze"))
-_CONVOLUTIONS = frozenset(("Conv", "ConvInteger", "QLinearConv", "FusedConv"))
+_CONVOLUTIONS = frozenset(("Conv", "ConvInteger", "QLinearConv", "FusedConv", "ConvTranspose"))
+_RECURRENT = frozenset(("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"))
+# their weight is that of a projection, before products of two activations
+_PROJECTED = frozenset(("Attention", "QAttention"))
 
 Channels = frozenset[int]
 
@@ -83,14 +86,29 @@ def effective(network: Network) -> Effective:
     )
 
 
-def _of_node(counted: CountedNode, zeros: Zeros | str | None, walk: _Walk) -> NodeEffective | None:
+def _of_node(counted: CountedNode, zeros: tuple[Zeros, ...] | str | None, walk: _Walk) -> NodeEffective | None:
     """None for a node without a weight; every node must come by, for the walk to hand constant channels on."""
-    if not isinstance(zeros, Zeros):
+    if not isinstance(zeros, tuple):
         walk.through(counted.node)
         return NodeEffective(counted.macs, counted.macs, unread=zeros) if zeros else None
-    live, products = walk.multiplied(counted.node, zeros)
-    nonzero = counted.macs * (zeros.elements - zeros.zero_elements) // max(zeros.elements, 1)
-    return NodeEffective(counted.macs * live // max(products, 1), nonzero, zeros)
+    whole = together(zeros)
+    if counted.node.op in _RECURRENT:
+        # a row of a gate's weights is multiplied as often as any other
+        live = sum((z.channels - len(z.dead)) * z.elements // max(z.channels, 1) for z in zeros)
+        products = whole.elements
+    else:
+        live, products = walk.multiplied(counted.node, whole)
+    weighted = _weighted(counted, whole)
+    others = counted.macs - weighted
+    nonzero = weighted * (whole.elements - whole.zero_elements) // max(whole.elements, 1)
+    return NodeEffective(others + weighted * live // max(products, 1), others + nonzero, whole)
+
+
+def _weighted(counted: CountedNode, zeros: Zeros) -> int:
+    """MACs that multiply by the weight."""
+    if counted.node.op not in _PROJECTED or counted.absorbed:
+        return counted.macs
+    return counted.graph.tensors[counted.node.inputs[0]].numel * zeros.channels * counted.repeat
 
 
 class _Walk:
@@ -140,7 +158,7 @@ class _Walk:
                 live += left
             if not left:
                 constant.add(channel)
-        if constant and self._alone(node):
+        if constant and node.op not in _PROJECTED and self._alone(node):
             columns = len(self.graph.tensors[node.outputs[0]].shape or (1,)) - 1
             self.constant[node.outputs[0]] = (1 if convolution else columns, frozenset(constant))
         return live, zeros.channels * (inputs // groups)
