@@ -106,7 +106,7 @@ def _text(path: str) -> str:
 def _csv_rows(path: str, text: str, mistakes: Mistakes) -> Iterator[RawRow]:
     lines = _records(path, text)
     first, header = next(lines)
-    if len(header) == 1 and header[0].lower().startswith("sep="):
+    if header[0].lower().startswith("sep="):
         # written by spreadsheets, for spreadsheets
         first, header = next(lines, (first, [""]))
     names = [column_name(cell) for cell in header]

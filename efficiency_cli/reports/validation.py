@@ -13,16 +13,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from efficiency_cli.measure.validate import ALL, Result, Summary, Validation
 from efficiency_cli.quantity import format_energy, format_percent, format_time
 from efficiency_cli.reports.escape import csv_cell, escaped, markdown_code, markdown_text, shown, signs
 from efficiency_cli.reports.grid import INDENT, Column, flowed, grid
 from efficiency_cli.reports.validation_data import data_of, result_data, unplaced_data
 
 if TYPE_CHECKING:
+    from efficiency_cli.measure.validate import Result, Summary, Validation
     from efficiency_cli.reports.view import View
 
 _LABEL = 11
+# the group of all rows, which is no column
+_ALL = "all"
 # of runs: what intervals are meant to hold
 _MEANT = "80 %"
 # GitHub cuts a step's summary at 1 MiB
@@ -290,7 +292,7 @@ def _figures(by: str, groups: Sequence[Summary]) -> Iterator[str]:
     yield f"| {by} | {' | '.join(_TITLES)} |"
     yield "|---|" + "---:|" * len(_TITLES)
     for group in groups:
-        whole = group.by == ALL
+        whole = group.by == _ALL
         cells = [
             "all" if whole else markdown_text(group.key or "(not said)"),
             f"{group.n:,}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from efficiency_cli import __version__
-from efficiency_cli.measure.validate import Result, Summary, Validation
 from efficiency_cli.reports.validation_format import (
     UnplacedRow,
     ValidationReport,
@@ -16,6 +15,7 @@ from efficiency_cli.roofline.report_format import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from efficiency_cli.measure.place import Unplaced
+    from efficiency_cli.measure.validate import Result, Summary, Validation
 
 
 def data_of(validation: Validation, runs: str) -> ValidationReport:
