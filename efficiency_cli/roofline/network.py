@@ -98,7 +98,7 @@ class Kernel(Struct, frozen=True):
         return "matrix" if self.op_class in MAC_CLASSES else "vector"
 
 
-class _Scope(Struct, frozen=True):
+class Scope(Struct, frozen=True):
     """One graph in the flattened model: its bodies follow in `inner`, by node index."""
 
     graph: Graph
@@ -107,7 +107,7 @@ class _Scope(Struct, frozen=True):
     path: str
     repeat: int
     keys: Mapping[str, str]  # captured tensor -> its key in the whole model
-    inner: Mapping[int, tuple[_Scope, ...]]
+    inner: Mapping[int, tuple[Scope, ...]]
 
 
 class Network:
@@ -123,13 +123,14 @@ class Network:
         self._weights: dict[int, int] = {}  # by the identity of a body, which the model keeps alive
 
     @cached_property
-    def _root(self) -> _Scope:
+    def root(self) -> Scope:
+        """The outermost graph, with the graphs of its bodies inside."""
         return self._scope(self.model.graph, "graph", 1, {})
 
-    def _scope(self, graph: Graph, path: str, repeat: int, keys: Mapping[str, str]) -> _Scope:
+    def _scope(self, graph: Graph, path: str, repeat: int, keys: Mapping[str, str]) -> Scope:
         execution = execution_of(graph)
         resolve = execution.resolve
-        inner: dict[int, tuple[_Scope, ...]] = {}
+        inner: dict[int, tuple[Scope, ...]] = {}
         outer: dict[str, str] = {}
         for k, node in enumerate(graph.nodes):
             if node.graphs:
@@ -141,7 +142,7 @@ class Network:
                 )
         works = tuple(self._work(node, graph) for node in graph.nodes)
         captured = {n: keys[n] for n in graph.captured if n in keys}
-        return _Scope(graph, execution, works, path, repeat, captured, inner)
+        return Scope(graph, execution, works, path, repeat, captured, inner)
 
     def _work(self, node: Node, graph: Graph) -> Work:
         work = self.dense_work(node, graph)
@@ -175,13 +176,13 @@ class Network:
 
     def key_of(self, name: str) -> str:
         """The key, in the kernels' reads and writes, of a tensor of the outermost graph."""
-        return _key(self._root, self._root.execution.resolve(name))
+        return key_in(self.root, self.root.execution.resolve(name))
 
     @cached_property
     def nodes(self) -> tuple[CountedNode, ...]:
         """Every node in the order it runs, bodies after the node that holds them."""
         found: list[CountedNode] = []
-        _each_node(self._root, found)
+        _each_node(self.root, found)
         return tuple(found)
 
     def kernels(self, patterns: Iterable[str] = DEFAULT_PATTERNS) -> tuple[Kernel, ...]:
@@ -189,7 +190,7 @@ class Network:
         key = frozenset(patterns)
         if key not in self._grouped:
             builder = _KernelBuilder(key)
-            builder.add(self._root)
+            builder.add(self.root)
             self._grouped[key] = tuple(builder.kernels)
         return self._grouped[key]
 
@@ -198,7 +199,7 @@ class Network:
         """Elements and bytes of the inputs and of all that kernels of the usual patterns write."""
         graph = self.model.graph
         inputs = [graph.tensors[i] for i in graph.inputs]
-        elements, size = _activations(self._root)
+        elements, size = _activations(self.root)
         return elements + sum(t.numel for t in inputs), size + sum(t.bytes for t in inputs)
 
     @cached_property
@@ -216,7 +217,7 @@ class Network:
         return self._stored[1]
 
 
-def _each_node(scope: _Scope, found: list[CountedNode]) -> None:
+def _each_node(scope: Scope, found: list[CountedNode]) -> None:
     for k, node in enumerate(scope.graph.nodes):
         work = scope.works[k]
         dtype = scope.execution.dtype.get(k) or work.dtype
@@ -231,7 +232,7 @@ class _KernelBuilder:
         self.patterns = patterns
         self.kernels: list[Kernel] = []
 
-    def add(self, scope: _Scope) -> None:
+    def add(self, scope: Scope) -> None:
         for group in kernels_of(scope.graph, scope.execution, self.patterns):
             inner = scope.inner.get(group[0])
             if inner is not None:
@@ -241,7 +242,7 @@ class _KernelBuilder:
                 self.kernels.append(_kernel(len(self.kernels), scope, group))
 
 
-def _kernel(index: int, scope: _Scope, group: tuple[int, ...]) -> Kernel:
+def _kernel(index: int, scope: Scope, group: tuple[int, ...]) -> Kernel:
     works = [scope.works[k] for k in group]
     nodes = [scope.graph.nodes[k] for k in group]
     # the node with most MACs names the kernel and its class; without MACs the one with most operations
@@ -273,7 +274,7 @@ def _kernel(index: int, scope: _Scope, group: tuple[int, ...]) -> Kernel:
 
 
 def _boundary(
-    scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]
+    scope: Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]
 ) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Bytes of weights read, and of activations read and written, by tensor, across the kernel's border."""
     final, tensors, beside = scope.execution.alias, scope.graph.tensors, scope.execution.beside
@@ -291,12 +292,12 @@ def _boundary(
                 for scale in beside.get(source, ()):
                     weights[scale] = tensors[scale].bytes
             else:
-                key = _key(scope, source)
+                key = key_in(scope, source)
                 reads[key] = max(size, reads.get(key, 0))
     return weights, reads, _written(scope, nodes, works, group)
 
 
-def _written(scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]) -> dict[str, int]:
+def _written(scope: Scope, nodes: Sequence[Node], works: Sequence[Work], group: tuple[int, ...]) -> dict[str, int]:
     """What leaves the kernel: all it makes except what only its own nodes read."""
     final, tensors = scope.execution.alias, scope.graph.tensors
     inside = {final.get(i, i) for node in nodes for i in node.inputs if i} if len(group) > 1 else frozenset()
@@ -306,16 +307,16 @@ def _written(scope: _Scope, nodes: Sequence[Node], works: Sequence[Work], group:
             target = final.get(name, name)
             if touched and (target not in inside or _read_elsewhere(scope, group, target)):
                 size = touched if target == name else narrow_bytes(tensors[target], tensors[name], touched)
-                writes[_key(scope, target)] = size
+                writes[key_in(scope, target)] = size
     return writes
 
 
-def _read_elsewhere(scope: _Scope, group: tuple[int, ...], name: str) -> bool:
+def _read_elsewhere(scope: Scope, group: tuple[int, ...], name: str) -> bool:
     execution = scope.execution
     return name in execution.leaving or any(k not in group for k in execution.readers.get(name, ()))
 
 
-def _activations(scope: _Scope) -> tuple[int, int]:
+def _activations(scope: Scope) -> tuple[int, int]:
     elements = size = 0
     prefix = f"{scope.path}:"
     for group in kernels_of(scope.graph, scope.execution, DEFAULT_PATTERNS):
@@ -330,5 +331,6 @@ def _activations(scope: _Scope) -> tuple[int, int]:
     return elements, size
 
 
-def _key(scope: _Scope, name: str) -> str:
+def key_in(scope: Scope, name: str) -> str:
+    """The key of a tensor of `scope` (no alias) in the whole model."""
     return scope.keys.get(name) or f"{scope.path}:{name}"

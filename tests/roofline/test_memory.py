@@ -91,7 +91,7 @@ def test_without_kernels_the_inputs_remain() -> None:
     assert live("g (float[2,5] x) => (float[] y) { y = Flatten<axis = 0>(x) }") == LiveSet((), 10 * F, "")
 
 
-def test_what_a_loop_carries_is_no_burden_before_it() -> None:
+def test_what_a_loop_starts_with_stays_while_its_body_runs() -> None:
     text = """g (float[10] x) => (float[] y) <int64 n = {3}> {
         a = Exp(x)  b = Exp(a)
         l = Loop (n, , b) <body = t (int64 i, bool c, float[10] v) => (bool d, float[] u) {
@@ -99,8 +99,8 @@ def test_what_a_loop_carries_is_no_burden_before_it() -> None:
         }>
         y = Abs(l)
     }"""
-    # x a | a b | v u | l y
-    assert live(text).by_kernel == (20 * F, 20 * F, 20 * F, 20 * F)
+    # x a | a b | b v u | l y, where l is the last u
+    assert live(text).by_kernel == (20 * F, 20 * F, 30 * F, 20 * F)
 
 
 def test_visual_wake_words_in_int8() -> None:
