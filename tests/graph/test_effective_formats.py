@@ -97,7 +97,7 @@ def test_negative_zeros(tmp_path, kind, zeros):
 @pytest.mark.parametrize("chunk", [1 << 20, 3])
 def test_a_zero_point_for_each_block(tmp_path, axis, chunk, monkeypatch):
     """(6, 4) in blocks of 2 along `axis`; each element is its block's zero point, but for those that are added to."""
-    monkeypatch.setattr("efficiency_cli.graph.elements.MAX_ELEMENTS", chunk)
+    monkeypatch.setattr("efficiency_cli.graph.effective.elements.MAX_ELEMENTS", chunk)
     shape = (3, 4) if axis == 0 else (6, 2)
     points = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     live = np.zeros((6, 4), np.uint8)
@@ -176,7 +176,7 @@ def test_bits_without_zero_points(tmp_path, bits, width):
 @pytest.mark.parametrize(("bits", "chunk"), [(2, 1 << 20), (4, 1 << 20), (4, 8), (8, 1 << 20)])
 def test_packed_zero_points(tmp_path, bits, chunk, monkeypatch):
     """Three blocks a row: with 4 bits, half a byte of each row's zero points is padding."""
-    monkeypatch.setattr("efficiency_cli.graph.elements.MAX_ELEMENTS", chunk)
+    monkeypatch.setattr("efficiency_cli.graph.effective.elements.MAX_ELEMENTS", chunk)
     points = np.arange(6 * 3).reshape(6, 3) % ((1 << bits) - 1)
     filled = np.full((6, -(-3 * bits // 8) * 8 // bits), 1)
     filled[:, :3] = points

@@ -15,7 +15,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from efficiency_cli.errors import UsageError
-from efficiency_cli.graph.elements import PACKED_TYPES, Array, elements, unfit
+from efficiency_cli.graph.effective.elements import PACKED_TYPES, Array, unfit, values_of
+from efficiency_cli.graph.effective.grid import Grid, Points
 from efficiency_cli.graph.model import Graph, Kind, Model, Node
 from efficiency_cli.graph.payloads import Payload, payloads_of
 from efficiency_cli.graph.source import STDIN
@@ -139,14 +140,14 @@ class Weights:
         return f"'{name}': {reason}" if reason else payload
 
     def _counted_in(
-        self, payload: Payload, dims: tuple[int, ...], axes: tuple[int, ...], points: _Points, width: int = 0
+        self, payload: Payload, dims: tuple[int, ...], axes: tuple[int, ...], points: Points, width: int = 0
     ) -> Zeros | str:
         """Of values in `dims`, of which those of a row of the first axis count that are below `width` (0: all)."""
-        channel = _Grid(dims, tuple(d if k in axes else 1 for k, d in enumerate(dims)), (1,) * len(dims))
+        channel = Grid(dims, tuple(d if k in axes else 1 for k, d in enumerate(dims)), (1,) * len(dims))
         row = math.prod(dims[1:])
         live = np.zeros(channel.cells, dtype=np.int64)
         start = 0
-        for values in elements(payload, self.path):
+        for values in values_of(payload, self.path):
             differ = values != points.at(start, values.size)
             if width and width < row:
                 differ &= np.arange(start, start + values.size) % row < width
@@ -159,10 +160,10 @@ class Weights:
 
     # --- zero points -----------------------------------------------------------------------
 
-    def _points(self, stored: _Stored, dims: tuple[int, ...]) -> _Points | str:
+    def _points(self, stored: _Stored, dims: tuple[int, ...]) -> Points | str:
         """One zero point, one a channel or one a block."""
         if not stored.zero:
-            return _Points(np.zeros(1, dtype=np.int8))
+            return Points(np.zeros(1, dtype=np.int8))
         values = self._values(stored.zero)
         if isinstance(values, str):
             return f"'{stored.name}': {values}"
@@ -173,10 +174,10 @@ class Weights:
             blocks = tuple(stored.block if k == axis else 1 for k in range(len(dims)))
             sizes = tuple(-(-d // b) for d, b in zip(dims, blocks, strict=True))
         # of recurrent weights also one a direction
-        for grid in (_Grid(dims, sizes, blocks), _Grid(dims, (*dims[:1], *(1,) * (len(dims) - 1)), blocks)):
+        for grid in (Grid(dims, sizes, blocks), Grid(dims, (*dims[:1], *(1,) * (len(dims) - 1)), blocks)):
             if values.size == grid.cells and (grid.sizes == sizes or len(stored.zero_axes) > 1):
-                return _Points(values, grid)
-        return _Points(values) if values.size == 1 else f"'{stored.name}': its zero points do not fit it"
+                return Points(values, grid)
+        return Points(values) if values.size == 1 else f"'{stored.name}': its zero points do not fit it"
 
     def _values(self, name: str, packed_type: int = 0) -> Array | str:
         """All elements of a small tensor."""
@@ -189,7 +190,7 @@ class Weights:
             if payload.packed or payload.data_type not in (PACKED_TYPES[8], *_FLOATS):
                 return "its zero point is not known"
             payload = _repacked(payload, packed_type) if payload.data_type == PACKED_TYPES[8] else payload
-        values = np.concatenate([np.zeros(0, dtype=np.int8), *elements(payload, self.path)])
+        values = np.concatenate([np.zeros(0, dtype=np.int8), *values_of(payload, self.path)])
         return values if values.size == max(math.prod(payload.dims), 1) else "its zero point is not known"
 
     # --- MatMulNBits -----------------------------------------------------------------------
@@ -213,78 +214,19 @@ class Weights:
             return f"'{name}': {points}"
         return self._counted_in(_repacked(payload, PACKED_TYPES[bits]), dims, (0,), points, width)
 
-    def _blob_points(self, node: Node, dims: tuple[int, int, int], bits: int) -> _Points | str:
+    def _blob_points(self, node: Node, dims: tuple[int, int, int], bits: int) -> Points | str:
         """A zero point a block; those of a row fill whole bytes. Without any, half of the range."""
         rows, blocks, _ = dims
         zero = node.inputs[3] if len(node.inputs) > 3 else ""
         if not zero:
-            return _Points(np.full(1, 1 << (bits - 1), dtype=np.int16))
+            return Points(np.full(1, 1 << (bits - 1), dtype=np.int16))
         values = self._values(zero, PACKED_TYPES[bits])
         if isinstance(values, str):
             return values
         if values.size % rows or values.size // rows < blocks:
             return "its zero points do not fit it"
-        grid = _Grid(dims, (rows, blocks, 1), (1, 1, 1))
-        return _Points(values.reshape(rows, -1)[:, :blocks].ravel(), grid)
-
-
-class _Grid(Struct, frozen=True):
-    """Cells of a smaller grid over a tensor: `sizes` of it (1 along axes it does not have), `blocks` in each cell."""
-
-    dims: tuple[int, ...]
-    sizes: tuple[int, ...]
-    blocks: tuple[int, ...]
-
-    @property
-    def cells(self) -> int:
-        return math.prod(self.sizes)
-
-    @property
-    def run(self) -> int:
-        """So many elements, one after the other, are in one cell."""
-        last = max((axis for axis, size in enumerate(self.sizes) if size > 1), default=0)
-        return math.prod(self.dims[last + 1 :]) * (self.blocks[last] if self._even(last) else 1)
-
-    def _even(self, axis: int) -> bool:
-        return self.dims[axis] % self.blocks[axis] == 0
-
-    def runs(self, start: int, count: int) -> tuple[Array, Array]:
-        """Of `count` elements from `start` on: where each run begins among them, and its cell."""
-        places = np.arange(start // self.run * self.run, start + count, self.run)
-        return np.maximum(places - start, 0), self._cells(places)
-
-    def _cells(self, places: Array) -> Array:
-        found = np.zeros(places.size, dtype=np.int64)
-        for axis, size in enumerate(self.sizes):
-            if size > 1:
-                along = places // math.prod(self.dims[axis + 1 :])
-                along = along % self.dims[axis] if axis else along
-                found = found * size + (along // self.blocks[axis] if self.blocks[axis] > 1 else along)
-        return found
-
-    def sums(self, start: int, flags: Array) -> Array:
-        """How many of `flags`, those of the elements from `start` on, are set in each cell."""
-        if self.run == 1 and self.cells == self.dims[-1]:
-            before = start % self.cells
-            rows = np.pad(flags, (before, -(before + flags.size) % self.cells)).reshape(-1, self.cells)
-            return np.asarray(rows.sum(axis=0, dtype=np.int64))
-        begins, cells = self.runs(start, flags.size)
-        each = np.add.reduceat(flags, begins, dtype=np.int64) if self.run > 1 else flags
-        return np.bincount(cells, weights=each, minlength=self.cells).astype(np.int64)
-
-
-class _Points(Struct, frozen=True):
-    """What stands for zero: one number, or one for each cell of a grid."""
-
-    values: Array
-    grid: _Grid | None = None
-
-    def at(self, start: int, count: int) -> Array:
-        """Those of `count` elements from `start` on."""
-        if self.grid is None:
-            return self.values[:1]
-        begins, cells = self.grid.runs(start, count)
-        return np.repeat(self.values[cells], np.diff(begins, append=count))
+        grid = Grid(dims, (rows, blocks, 1), (1, 1, 1))
+        return Points(values.reshape(rows, -1)[:, :blocks].ravel(), grid)
 
 
 def _repacked(payload: Payload, data_type: int) -> Payload:

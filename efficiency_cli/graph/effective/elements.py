@@ -75,7 +75,7 @@ def unfit(payload: Payload, scalar: bool = False) -> str:
     return "" if payload.size == expected else f"{payload.size:,} bytes where its shape needs {expected:,}"
 
 
-def elements(payload: Payload, path: str) -> Iterator[Array]:
+def values_of(payload: Payload, path: str) -> Iterator[Array]:
     """The elements in order, at most MAX_ELEMENTS at once. Raises ModelError where the file has become shorter."""
     form = _FORMATS[payload.data_type]
     left = math.prod(payload.dims)
