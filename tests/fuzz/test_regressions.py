@@ -139,6 +139,14 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
         model([damaged_constant(), node("Reshape", ["x", "s"])]),
         refused("contradicts its operands"),
     ),
+    "opset_of_40_bits": (
+        changed(of_no_type("Relu"), lambda m: [setattr(o, "version", 2**40) for o in m.opset_import]),
+        RESULT,
+    ),
+    "opset_below_0": (
+        changed(of_no_type("Relu"), lambda m: [setattr(o, "version", -(2**40)) for o in m.opset_import]),
+        RESULT,
+    ),
     "node_without_output": (model([idle(), node("Relu")]), RESULT),
     "attention_of_rank_1": (
         microsoft("Attention", ["a", "b", "c"], [2], [4], [4], num_heads=1),

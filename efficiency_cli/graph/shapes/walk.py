@@ -29,6 +29,7 @@ from efficiency_cli.graph.shapes.scope import (
 from efficiency_cli.graph.shapes.types import Call, TypeInfo
 from efficiency_cli.graph.shapes.values import FOLDABLE, fold
 
+_MAX_OPSET = 2**31 - 1
 # with static operands onnx infers these, unless the output's size comes out below 1
 _WINDOWED = frozenset({"Conv", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool"})
 
@@ -42,7 +43,9 @@ class Walker:
         self.sizes = sizes
         self.notes: list[str] = []
         self.visits = 0
-        self.opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
+        # a version of more than 32 bits is one that onnx knows no operators of
+        versions = {o.domain: max(0, min(o.version, _MAX_OPSET)) for o in model.opset_import}
+        self.opsets = {("" if domain == "ai.onnx" else domain): v for domain, v in versions.items()}
         newest = onnx.defs.onnx_opset_version()
         if self.opsets.get("", newest) > newest:
             self.notes.append(f"opset {self.opsets['']} is newer than the installed onnx knows; read as opset {newest}")
