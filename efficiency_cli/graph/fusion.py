@@ -30,6 +30,8 @@ _POINTWISE = _ACTIVATIONS | frozenset(
     Cast Where Not And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual IsNaN IsInf""".split()
 )
 _GATES = frozenset({"Sigmoid", "HardSigmoid", "Softplus"})  # x · gate(x): SiLU, HardSwish
+# index arithmetic in generated code, strided views in PyTorch: nothing moves that the neighbours would not move
+_MOVED = frozenset("Transpose Slice Split SplitToSequence Concat Expand Tile Pad Gather".split())
 _PADDED = frozenset("Conv QLinearConv FusedConv ConvInteger MaxPool AveragePool NhwcConv NhwcFusedConv".split())
 
 
@@ -86,10 +88,17 @@ class _Grouper:
             if home is not None and self.groups[home].anchor == "Pad" and self._only_reader(node.inputs[0], {k}):
                 return home
             return None
+        if "movement" in self.patterns and node.op in _MOVED:
+            return self._beside_maker(node)
         home = self._epilogue(k, node)
         if home is None and "pointwise" in self.patterns and node.op in _POINTWISE:
             home = self._pointwise(k, node)
         return home
+
+    def _beside_maker(self, node: Node) -> int | None:
+        """The kernel that makes what `node` moves: it writes to the new places at once."""
+        home = self._latest_maker(node)
+        return None if home is None or self.graph.nodes[self.groups[home].nodes[0]].graphs else home
 
     def _pointwise(self, k: int, node: Node) -> int | None:
         """The element-wise kernel before, when nothing else reads what it made and the shape stays."""

@@ -56,6 +56,9 @@ GRADES = ("datasheet", "derived", "calibrated", "measured")
 FITTED = ("calibrated", "measured")
 HOLDS = ("weights", "activations")
 LEVEL_KINDS = ("memory", "cache")
+# which results may lie over operands (`roofline.memory.policy`), each including those before
+OVERWRITES = ("none", "elementwise", "depthwise", "overlap")
+ENDS = ("arena", "apart")
 SKIPS = ("zero-channels",)
 # machines whose memories are filled by the software, tensor by tensor, unless a level says otherwise
 MANAGED_CLASSES = ("mcu", "npu")
@@ -96,6 +99,7 @@ FUSIONS = (
     "pad",
     "qdq",
     "pointwise",
+    "movement",
 )
 # Factors on the expected time where a profile gives none. The software stacks published for one
 # board and one network differ by 4.3 times (165 to 704 ms: MLPerf Tiny, Cortex-M4 at 120 MHz).
@@ -196,8 +200,10 @@ class Calibration(Struct, frozen=True):
 
     measurements: Annotated[float, Measure("count", positive=True), "how many"]
     models: Annotated[float, Measure("count", positive=True), "of how many networks"]
-    held_out_error: Annotated[float, Measure("fraction"), "mean error on families left out of the fit"]
     source: Annotated[str, "which measurements"]
+    held_out_error: Annotated[
+        float | None, Measure("fraction"), "mean error on families left out of the fit; left out: too few for that"
+    ] = None
 
 
 class Runtime(Struct, frozen=True):

@@ -12,8 +12,9 @@ from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, kernels_of
 from efficiency_cli.graph.model import Graph
 
 CONSTANTS = """float[8,8,1,1] w, float[8,1,1] b, float[8] v, float[1,8,1,1] se, float half = {0.5}, float lo = {0},
-    float hi = {6}, int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}, float[8,8,3,3] w3"""
-ALL = frozenset({"bias", "activation", "add", "pad", "fold-batchnorm", "pointwise"})
+    float hi = {6}, int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}, float[8,8,3,3] w3,
+    int64[1] lo8 = {0}, int64[1] hi8 = {3}"""
+ALL = frozenset({"bias", "activation", "add", "pad", "fold-batchnorm", "pointwise", "movement"})
 
 
 def graph(nodes: str, inputs: str = "") -> Graph:
@@ -48,6 +49,8 @@ FUSED = [
     ("pad", "c = Pad(x, p) y = Conv(c, w3)", "Pad+Conv"),
     ("pad", "c = Pad(x, p) y = MaxPool<kernel_shape = [3, 3]>(c)", "Pad+MaxPool"),
     ("pointwise", "a = Mul(x, x2) b2 = Sub(a, x) y = Sqrt(b2)", "Mul+Sub+Sqrt"),
+    ("movement", "c = MatMul(x, x) t = Transpose(c) y = Slice(t, lo8, hi8)", "MatMul+Transpose+Slice"),
+    ("movement", "c = Softmax(x) y = Concat<axis = 1>(x, c)", "Softmax+Concat"),
 ]
 X2 = ", float[1,8,6,6] x2"
 
@@ -59,6 +62,23 @@ def test_a_pattern_fuses_where_it_is_listed_and_not_else(pattern: str, nodes: st
     assert kernels(nodes, X2, frozenset()) == alone
     others = ALL - {pattern, "activation" if "Sigmoid" in expected else pattern}
     assert kernels(nodes, X2, others - {"pointwise"}) == alone
+
+
+def test_movement_needs_a_maker() -> None:
+    movement = frozenset({"movement"})
+    # what comes from outside is moved by itself; what several read is written by its maker in both ways
+    assert kernels("t = Transpose<perm = [0, 1, 3, 2]>(x) y = MatMul(t, x)", patterns=movement) == [
+        "Transpose",
+        "MatMul",
+    ]
+    assert kernels("c = MatMul(x, x) t = Transpose<perm = [0, 1, 3, 2]>(c) y = Add(t, c)", patterns=movement) == [
+        "MatMul+Transpose",
+        "Add",
+    ]
+    nodes = """i = If (k) <then_branch = t () => (float[] p) { p = Abs(x) },
+                    else_branch = e () => (float[] q) { q = Neg(x) }>
+        y = Transpose(i)"""
+    assert kernels(nodes, ", bool k", movement) == ["If", "Transpose"]
 
 
 def test_patterns_combine() -> None:

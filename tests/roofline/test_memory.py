@@ -136,7 +136,7 @@ def simulated(network: Network, kernels: Sequence[Kernel]) -> list[int]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(models(), st.sets(st.sampled_from(["bias", "activation", "add", "pad", "pointwise"])))
+@given(models(), st.sets(st.sampled_from(["bias", "activation", "add", "pad", "pointwise", "movement"])))
 def test_the_live_set_of_any_network(model: Model, patterns: set[str]) -> None:
     network = Network(model)
     kernels = network.kernels(patterns)

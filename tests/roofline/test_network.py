@@ -14,7 +14,7 @@ from efficiency_cli.roofline.labels import op_label
 from efficiency_cli.roofline.network import Kernel, Network
 
 F = 4  # bytes of a float32
-PATTERNS = ["bias", "activation", "add", "pad", "fold-batchnorm", "pointwise"]
+PATTERNS = ["bias", "activation", "add", "pad", "fold-batchnorm", "pointwise", "movement"]
 
 
 def network(text: str, opset: int = 17, choices: Choices | None = None) -> Network:
