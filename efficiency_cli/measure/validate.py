@@ -20,6 +20,8 @@ from efficiency_cli.roofline.latency import Times
 
 # fewer pairs have no rank correlation worth the name: two are always in the same or the opposite order
 FEWEST_RANKED = 3
+# open sizes named in a reason
+_MOST_NAMED = 3
 # how tables spell the types that a network computes in
 PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "int8": ("int8", "uint8", "i8", "u8", "s8", "q8", "w8a8", "8bit"),
@@ -178,7 +180,8 @@ def _of_one_model(
 
 def _reason(error: Exception) -> str:
     if isinstance(error, MissingDimension):
-        return f"{error.what}: give it in the column 'dims', as NAME=N"
+        named = f" ({'; '.join(error.where[:_MOST_NAMED])})" if error.where else ""
+        return f"{error.what}{named}: give it in the column 'dims', as NAME=N"
     if isinstance(error, RecursionError):
         return "the model is nested too deeply"
     return error.what if isinstance(error, EffcliError) else str(error)
