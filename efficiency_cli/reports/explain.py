@@ -190,7 +190,7 @@ def _convention(node: NodeCount, explanation: Explanation) -> Iterator[str]:
     assert whole is not None
     yield from _wrapped(f"node        {node.why or _as_counted(node.macs, node.flops)}")
     yield f"network     {_as_counted(whole.macs, whole.flops)}, {whole.parameters:,} parameters"
-    for difference in whole.differences:
+    for difference in (*whole.differences, f"source: {whole.source}"):
         yield from _wrapped(f"- {shown(difference)}", "  ")
 
 
@@ -361,7 +361,8 @@ def _trust(machine: Machine, dtype: str) -> Iterator[str]:
     elif fit is None:
         yield f"grade {runtime.grade}"
     else:
-        error = format_percent(fit.held_out_error)
+        held_out = fit.held_out_error
+        error = "none" if held_out is None else format_percent(held_out)
         counts = f"{fit.measurements:g} measurements of {fit.models:g} networks"
         yield f"grade {runtime.grade}: {counts}, held-out error {error}"
         yield from _wrapped(f"    {escaped(fit.source)}", "    ")

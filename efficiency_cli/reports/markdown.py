@@ -37,7 +37,7 @@ def _section(estimate: Estimate, view: View) -> Iterator[str]:
     yield "|---|---|"
     yield from _joined([*lines_of(estimate, view.verbose), coverage_of(estimate)])
     yield ""
-    yield from _noted(estimate)
+    yield from _noted(estimate, view.verbose)
     yield from _folded(estimate, view)
 
 
@@ -56,10 +56,14 @@ def _joined(lines: Sequence[Line]) -> Iterator[str]:
     yield f"| **{label}** | {text} |"
 
 
-def _noted(estimate: Estimate) -> Iterator[str]:
-    notes = (*estimate.assumptions, *estimate.notes)
+def _noted(estimate: Estimate, verbose: int) -> Iterator[str]:
+    notes = [f"note: {markdown_text(note)}" for note in (*estimate.assumptions, *estimate.notes)]
+    other = estimate.convention
+    if other is not None and not verbose:  # else they are in the table
+        said = (*other.differences, f"source: {other.source}")
+        notes += [f"{markdown_text(other.name)}: {markdown_text(line)}" for line in said]
     for note in notes:
-        yield f"- note: {markdown_text(note)}"
+        yield f"- {note}"
     if notes:
         yield ""
 

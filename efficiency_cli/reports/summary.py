@@ -78,7 +78,7 @@ def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
         lines.append(_phase(estimate.generation))
     lines.append(_work(estimate))
     if estimate.convention is not None:
-        lines.append(_convention(estimate.convention))
+        lines.extend(_convention(estimate.convention, verbose))
     if estimate.effective is not None:
         lines.append(_effective(estimate.effective))
     if estimate.share is not None:
@@ -165,12 +165,15 @@ def _work(estimate: Estimate) -> Line:
     return Line("Work", tuple(parts))
 
 
-def _convention(found: Convention) -> Line:
-    """The totals as another tool would print them."""
+def _convention(found: Convention, verbose: int) -> list[Line]:
+    """The totals as another tool would print them; for -v what it counts otherwise, and where that is from."""
     macs = [Part(f"{format_count(found.macs)} MACs")] if found.macs is not None else []
     flops = Part(f"{format_count(found.flops)} FLOPs")
-    parts = (Part("its totals:"), *macs, flops, Part(f"{format_count(found.parameters)} parameters"))
-    return Line(found.name, parts, " ")
+    parts = (*macs, flops, Part(f"{format_count(found.parameters)} parameters"))
+    if not verbose:
+        return [Line(found.name, (*parts, Part("how: -v", extra=True)))]
+    told = (*found.differences, f"source: {found.source}")
+    return [Line(found.name, parts), *(Line("", (Part(f"- {said}"),)) for said in told)]
 
 
 def _effective(found: Effective) -> Line:

@@ -9,12 +9,15 @@ convolution makes of such channels alone: neither needs a product, which is fold
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from efficiency_cli.graph.effective import Weights, Zeros, together
 from efficiency_cli.graph.model import Graph, Node
 from efficiency_cli.roofline.network import CountedNode, Network
+
+if TYPE_CHECKING:
+    from efficiency_cli.graph.effective import Zeros
 
 # operators that make of a constant channel a constant channel, whatever the others are
 _CHANNEL_BY_CHANNEL = frozenset(
@@ -64,6 +67,8 @@ class Effective(Struct, frozen=True):
 
 def effective(network: Network) -> Effective:
     """Reads the weights of the network's file. Raises ModelError, or UsageError for standard input."""
+    from efficiency_cli.graph.effective import Weights  # it imports numpy
+
     weights = Weights(network.model)
     walks: dict[str, _Walk] = {}
     found: dict[str, NodeEffective] = {}
@@ -91,6 +96,8 @@ def _of_node(counted: CountedNode, zeros: tuple[Zeros, ...] | str | None, walk: 
     if not isinstance(zeros, tuple):
         walk.through(counted.node)
         return NodeEffective(counted.macs, counted.macs, unread=zeros) if zeros else None
+    from efficiency_cli.graph.effective import together
+
     whole = together(zeros)
     if counted.node.op in _RECURRENT:
         # a row of a gate's weights is multiplied as often as any other

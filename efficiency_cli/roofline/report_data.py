@@ -228,6 +228,7 @@ def _convention(found: Convention) -> ConventionPart:
         "flops": found.flops,
         "parameters": found.parameters,
         "differences": list(found.differences),
+        "source": found.source,
     }
 
 

@@ -192,6 +192,7 @@ class ConventionPart(TypedDict):
     flops: Count
     parameters: Count
     differences: Annotated[list[str], Meta(description="what it counts otherwise, and what is assumed of it")]
+    source: Annotated[str, Meta(description="where its rules were read: a repository at a commit, and the files")]
 
 
 class UnmodelledPart(TypedDict):

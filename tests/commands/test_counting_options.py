@@ -222,6 +222,22 @@ def test_totals_of_another_tool(effcli, saved, name, macs, flops):
     assert f"{flops} FLOPs" in line
 
 
+@pytest.mark.parametrize("name", ["onnx-tool", "fvcore", "calflops"])
+def test_how_another_tool_differs_is_said(effcli, saved, name):
+    """With -v in the table, always in Markdown and JSON; once, with the source."""
+    path = saved(PADDED)
+    found = analyzed(effcli, path, "--convention", name)["totals"]["convention"]
+    assert " at " in found["source"]
+    plain = effcli("analyze", path, "--convention", name).out
+    verbose = effcli("analyze", path, "--convention", name, "-v").out
+    for said in (*found["differences"], f"source: {found['source']}"):
+        assert said not in plain
+        assert verbose.count(f"- {said}\n") == 1
+    for extra in ((), ("-v",)):
+        markdown = effcli("analyze", path, "--convention", name, "-f", "markdown", *extra).out
+        assert markdown.count(found["source"].partition(" ")[0].replace("_", "&#95;")) == 1
+
+
 def test_the_words_of_the_option_are_the_conventions(effcli):
     from efficiency_cli.roofline.conventions import NAMES
 
