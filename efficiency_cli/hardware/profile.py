@@ -104,6 +104,16 @@ FUSIONS = (
 # Factors on the expected time where a profile gives none. The software stacks published for one
 # board and one network differ by 4.3 times (165 to 704 ms: MLPerf Tiny, Cortex-M4 at 120 MHz).
 DEFAULT_INTERVAL = (0.5, 4.3)
+# And on energy at the expected time:
+# a figure from a data sheet is a limit, which most runs stay below: decoding draws 137 to 300 W on an
+# H200 of 700 W (The Illusion of Power Capping in LLM Decode, 2026)
+LIMIT_POWER_INTERVAL = (0.2, 1.0)
+# a power measured on one chip, for others with its core: 0.67 to 2.3 times an STM32U575's at the same
+# clock on two chips with a Cortex-M33 (MLPerf Tiny v0.7 and v1.0: EFR32xG24, RA6M4)
+CHIP_POWER_INTERVAL = (0.67, 2.3)
+# energies of single acts: of another process. From 45 nm (Horowitz, ISSCC 2014) to 7 nm they fall by 1.3
+# (a small SRAM) to 7 times (a large one), arithmetic by 3 (Jouppi et al., ISCA 2021, table 2)
+ACTS_INTERVAL = (1 / 3, 3.0)
 
 
 class Quantity(Struct, frozen=True):
@@ -189,7 +199,7 @@ def _filled(size: int, block: Quantity | None) -> float:
 
 
 class Interval(Struct, frozen=True):
-    """Factors on the expected time that bound 80 % of runs."""
+    """Factors on what is expected that bound 80 % of runs."""
 
     lower: Annotated[Quantity, Measure("fraction", positive=True, most=1), "at most 1"]
     upper: Annotated[Quantity, Measure("fraction", least=1), "at least 1"]
@@ -291,6 +301,16 @@ class Energy(Struct, frozen=True):
     per_byte: Annotated[Mapping[str, Annotated[Quantity, Measure("energy_per_byte")]], "by memory level"] = field(
         default_factory=dict
     )
+    interval: Annotated[Interval | None, "the 80 % interval around the power, or around the energy of acts"] = None
+
+    @property
+    def interval_factors(self) -> tuple[float, float]:
+        """Lower and upper factor on the energy at the expected time; by what is known where none is given."""
+        if self.interval is not None:
+            return self.interval.lower.value, self.interval.upper.value
+        if self.active_power is None:
+            return ACTS_INTERVAL
+        return LIMIT_POWER_INTERVAL if self.active_power.kind == "datasheet" else CHIP_POWER_INTERVAL
 
 
 class Profile(Struct, frozen=True):
@@ -309,7 +329,7 @@ class Profile(Struct, frozen=True):
     base: Annotated[str, "id of another profile: what is not said here is as there"] = ""
     clock: Annotated[
         Annotated[Quantity, Measure("frequency", positive=True)] | None,
-        "resolves OP/cycle, B/cycle and cycles",
+        "resolves OP/cycle, B/cycle, J/cycle and cycles",
     ] = None
     description: Annotated[str, "one line"] = ""
     aliases: Annotated[tuple[str, ...], "other names it is found by"] = ()

@@ -88,8 +88,8 @@ def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
         growth = f"{format_bytes(estimate.totals.kv_cache_bytes_per_token)} a token"
         cache = Part(f"KV cache {format_bytes(estimate.totals.kv_cache_bytes)} after the run")
         lines.append(Line("", (cache, Part(growth)), extra=True))
-    if estimate.energy_j is not None:
-        lines.append(Line("Energy", _energy(estimate), extra=True))
+    if estimate.energy is not None:
+        lines.append(_energy(estimate.energy, estimate.batch))
     lines.append(_model(estimate))
     lines.append(_activations(estimate))
     fields = _receptive(estimate, verbose)
@@ -139,7 +139,8 @@ def _trust(machine: Machine, dtype: str) -> list[Part]:
     if fitted is None:
         return [Part("datasheet, not calibrated" if runtime.grade == "datasheet" else runtime.grade)]
     counts = f"{round(fitted.measurements)} measurements of {round(fitted.models)} models"
-    error = Part(f"held-out error {format_percent(fitted.held_out_error)}")
+    held_out = fitted.held_out_error
+    error = Part("nothing held out" if held_out is None else f"held-out error {format_percent(held_out)}")
     if runtime.dtype not in (None, dtype):
         return [Part(f"{runtime.grade} in {runtime.dtype}, not in {dtype}", "bad")]
     return [Part(f"{runtime.grade} on {counts}"), error]
@@ -172,8 +173,10 @@ def _convention(found: Convention, verbose: int) -> list[Line]:
     parts = (*macs, flops, Part(f"{format_count(found.parameters)} parameters"))
     if not verbose:
         return [Line(found.name, (*parts, Part("how: -v", extra=True)))]
-    told = (*found.differences, f"source: {found.source}")
-    return [Line(found.name, parts), *(Line("", (Part(f"- {said}"),)) for said in told)]
+    return [
+        Line(found.name, parts),
+        *(Line("", (Part(f"- {said}"),)) for said in (*found.differences, f"source: {found.source}")),
+    ]
 
 
 def _effective(found: Effective) -> Line:
@@ -254,10 +257,15 @@ def _verdict(fit: Fit, weights: int, peak: int) -> list[Part]:
     return [Part("does not fit:", "bad"), *short]
 
 
-def _energy(estimate: Estimate) -> tuple[Part, ...]:
-    joules = estimate.energy_j or 0.0
-    each = [Part(f"{format_energy(joules / estimate.batch)} an inference")] if estimate.batch > 1 else []
-    return (Part(f"{format_energy(joules)} a run" if each else format_energy(joules)), *each)
+def _energy(energy: Joules, batch: int) -> Line:
+    """Joules with their interval; in a batch those of an inference too."""
+    parts = [
+        Part(f"{format_energy(energy.expected_j)} a run" if batch > 1 else format_energy(energy.expected_j)),
+        Part(_interval(format_energy(energy.lower_j), format_energy(energy.upper_j))),
+    ]
+    if batch > 1:
+        parts.append(Part(f"{format_energy(energy.expected_j / batch)} an inference", extra=True))
+    return Line("Energy", tuple(parts), "   ", extra=True)
 
 
 def _model(estimate: Estimate) -> Line:

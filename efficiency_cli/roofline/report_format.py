@@ -66,7 +66,7 @@ class CalibrationPart(TypedDict):
 
     measurements: float
     models: float
-    held_out_error: Fraction
+    held_out_error: Fraction | None
     source: str
 
 
@@ -97,6 +97,14 @@ class Latency(TypedDict):
     lower: Seconds
     expected: Seconds
     upper: Seconds
+
+
+class EnergyInterval(TypedDict):
+    """Joules: the expected energy in its 80 % interval."""
+
+    lower: Annotated[float, Meta(ge=0)]
+    expected: Annotated[float, Meta(ge=0)]
+    upper: Annotated[float, Meta(ge=0)]
 
 
 class Share(TypedDict):
@@ -155,6 +163,7 @@ class TotalsPart(TypedDict):
         float | None, Meta(description="steady state when successive runs overlap: batch / slowest kernel")
     ]
     energy_j: float | None
+    energy_interval_j: Annotated[EnergyInterval | None, Meta(description="null where energy_j is")]
     time_share: Share | None
     receptive_field: Annotated[
         dict[str, list[Extent]], Meta(description="by output: input elements one output element depends on")

@@ -104,7 +104,8 @@ def _calibrated(runtime: Runtime) -> Iterator[str]:
     fit = runtime.calibration
     if fit:
         yield f"fitted to {fit.measurements:g} measurements of {fit.models:g} networks"
-        yield f"mean error on those left out of the fit {format_percent(fit.held_out_error)}"
+        if fit.held_out_error is not None:
+            yield f"mean error on those left out of the fit {format_percent(fit.held_out_error)}"
 
 
 def _data(profile: Profile, listing: Listing) -> dict[str, object]:
