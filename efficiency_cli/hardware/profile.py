@@ -59,7 +59,7 @@ LEVEL_KINDS = ("memory", "cache")
 # which results may lie over operands (`roofline.memory.policy`), each including those before
 OVERWRITES = ("none", "elementwise", "depthwise", "overlap")
 ENDS = ("arena", "apart")
-SKIPS = ("zero-channels",)
+SKIPS = ("none", "zero-channels")
 # machines whose memories are filled by the software, tensor by tensor, unless a level says otherwise
 MANAGED_CLASSES = ("mcu", "npu")
 # the operator classes of `graph.model.OpClass`
@@ -237,7 +237,7 @@ class Runtime(Struct, frozen=True):
         Mapping[Annotated[str, OneOf(CLASS_KEYS)], Tile], "classes whose products are padded to whole blocks"
     ] = field(default_factory=dict)
     fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
-    skips: Annotated[str, OneOf(SKIPS), "zero-channels: its converter drops channels whose weights are all zero"] = ""
+    skips: Annotated[str, OneOf(SKIPS), "zero-channels: its converter drops channels whose weights are all zero"] = "none"
     interval: Annotated[Interval | None, "the 80 % interval around the expected time"] = None
     calibration: Annotated[Calibration | None, "what the numbers were fitted to"] = None
 

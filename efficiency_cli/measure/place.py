@@ -7,7 +7,7 @@ the table. What is taken for something else than written is said in `assumption`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -21,6 +21,16 @@ from efficiency_cli.measure.runs import Run
 _BOARD = re.compile(r"(?:(?:nucleo|disco|ek)-)?(.+?)(?:-(?:disco|dk))?(?:-[qp])?")
 # STM32 and four more signs name the chip; pins, flash, package and temperature follow (ST's ordering codes)
 _STM32 = re.compile(r"(stm32[a-z][a-z0-9]{3})[a-z][a-z0-9]{0,5}")
+# how tables spell the types that a network computes in
+PRECISIONS: Mapping[str, tuple[str, ...]] = {
+    "int8": ("int8", "uint8", "i8", "u8", "s8", "q8", "w8a8", "8bit"),
+    "int16": ("int16", "uint16", "i16", "s16", "w16a16"),
+    "float16": ("float16", "fp16", "f16", "half"),
+    "bfloat16": ("bfloat16", "bf16"),
+    "float32": ("float32", "fp32", "f32", "float", "single", "tf32"),
+    "float64": ("float64", "fp64", "f64", "double"),
+}
+_MEANT = {spelled: dtype for dtype, words in PRECISIONS.items() for spelled in words}
 # runtimes and machines named in a reason
 _MOST_NAMED = 8
 
@@ -80,6 +90,11 @@ def _placed(run: Run, machines: _Machines, runtime: str | None) -> Placed:
     chosen, told = _runtime(profile, run) if runtime is None else (_named(profile, runtime), "")
     clocked, ignored = machines.at_clock(profile, run.clock_hz)
     return Placed(run, clocked, chosen.id, "; ".join(filter(None, (told, ignored))))
+
+
+def dtype_meant(precision: str) -> str:
+    """The element type that a table's word for a precision means: "fp32" is float32; '' for other words."""
+    return _MEANT.get(precision.lower().replace("-", "").replace("_", ""), "")
 
 
 def slug(text: str) -> str:
@@ -197,7 +212,7 @@ def _runtime(profile: Profile, run: Run) -> tuple[Runtime, str]:
         default = profile.runtime()
         return default, f"no runtime given: {default.id}, the default of {profile.id}"
     wanted = slug(run.runtime)
-    exact = [r for r in profile.runtimes if wanted in (slug(r.product or r.id), slug(r.id))]
+    exact = _of_precision([r for r in profile.runtimes if wanted in (slug(r.product or r.id), slug(r.id))], run)
     if exact:
         return _of_version(exact, profile, run)
     near = [r for r in profile.runtimes if not r.product and _begins(wanted, r)]
@@ -205,6 +220,12 @@ def _runtime(profile: Profile, run: Run) -> tuple[Runtime, str]:
         raise _UnplacedError(_no_runtime(profile, run))
     chosen, told = _of_version(near, profile, run)
     return chosen, "; ".join(filter(None, (f"runtime '{run.runtime}' read as {chosen.id}", told)))
+
+
+def _of_precision(candidates: list[Runtime], run: Run) -> list[Runtime]:
+    """Those meant for the row's type, where there are any."""
+    dtype = dtype_meant(run.precision)
+    return [r for r in candidates if r.dtype == dtype] or candidates
 
 
 def _begins(wanted: str, runtime: Runtime) -> bool:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from efficiency_cli.errors import EffcliError, MissingDimension
 from efficiency_cli.graph.read import read_model
-from efficiency_cli.measure.place import Placed, Unplaced
+from efficiency_cli.measure.place import Placed, Unplaced, dtype_meant
 from efficiency_cli.roofline.estimate import Estimate, count, estimate
 from efficiency_cli.roofline.latency import Times
 
@@ -22,16 +22,6 @@ from efficiency_cli.roofline.latency import Times
 FEWEST_RANKED = 3
 # open sizes named in a reason
 _MOST_NAMED = 3
-# how tables spell the types that a network computes in
-PRECISIONS: Mapping[str, tuple[str, ...]] = {
-    "int8": ("int8", "uint8", "i8", "u8", "s8", "q8", "w8a8", "8bit"),
-    "int16": ("int16", "uint16", "i16", "s16", "w16a16"),
-    "float16": ("float16", "fp16", "f16", "half"),
-    "bfloat16": ("bfloat16", "bf16"),
-    "float32": ("float32", "fp32", "f32", "float", "single", "tf32"),
-    "float64": ("float64", "fp64", "f64", "double"),
-}
-_MEANT = {spelled: dtype for dtype, words in PRECISIONS.items() for spelled in words}
 # types of one width that a table does not tell apart
 _SAME = {"uint8": "int8", "uint16": "int16", "tfloat32": "float32"}
 
@@ -195,8 +185,8 @@ def result_of(placed: Placed, found: Estimate) -> Result:
 
 
 def _contradiction(precision: str, dtype: str) -> str:
-    meant = _MEANT.get(precision.lower().replace("-", "").replace("_", ""))
-    if meant is None or meant == _SAME.get(dtype, dtype):
+    meant = dtype_meant(precision)
+    if not meant or meant == _SAME.get(dtype, dtype):
         return ""
     return f"measured in {precision}, the model computes in {dtype}"
 

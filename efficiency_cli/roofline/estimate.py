@@ -20,7 +20,7 @@ from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
 from efficiency_cli.graph.model import Model
 from efficiency_cli.graph.receptive_field import Field, receptive_fields
 from efficiency_cli.hardware.profile import Profile
-from efficiency_cli.roofline.energy import kernel_energy
+from efficiency_cli.roofline.energy import Joules, energy_interval, kernel_energy
 from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times, outside_calibration
 from efficiency_cli.roofline.memory import Fit, LiveSet, fit
 from efficiency_cli.roofline.network import Kernel, Network
@@ -80,6 +80,14 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
         """Joules of one run; None where the profile has no energy figures."""
         known = [e for e in self.energies if e is not None]
         return sum(known) if known and len(known) == len(self.energies) else None
+
+    @property
+    def energy(self) -> Joules | None:
+        """Joules of one run with the interval that 80 % of runs are in; None where `energy_j` is."""
+        joules, machine = self.energy_j, self.machine
+        if joules is None or machine is None or machine.profile.energy is None or self.latency is None:
+            return None
+        return energy_interval(machine.profile.energy, joules, self.latency)
 
     @property
     def throughput_per_s(self) -> float | None:
@@ -174,7 +182,7 @@ def estimate(
 def _timed(base: Estimate, machine: Machine) -> Estimate:
     profile, totals = machine.profile, base.totals
     timer = Timer(machine, totals.weight_bytes, base.dtype)
-    skipped, told = skipped_ops(base.network, base.kernels) if machine.runtime.skips else ({}, [])
+    skipped, told = skipped_ops(base.network, base.kernels) if machine.runtime.skips == "zero-channels" else ({}, [])
     times = tuple(
         timer.time(k, live, skipped.get(k.index, 0)) for k, live in zip(base.kernels, base.live.by_kernel, strict=True)
     )
