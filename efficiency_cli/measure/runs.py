@@ -48,7 +48,7 @@ _ENERGY: Mapping[str, float | None] = {
 # a row of our own reports names the runtime as the table did (`product`) besides the profile's
 _TEXTS = {
     "family": ("family",),
-    "device": ("device", "hardware"),
+    "device": ("device",),
     "core": ("core",),
     "runtime": ("product", "runtime"),
     "version": ("version",),
@@ -56,7 +56,20 @@ _TEXTS = {
     "note": ("note",),
     "source": ("source",),
 }
-_COLUMNS = ("onnx", "threads", "dims", *_LATENCY, *_CLOCK, *_ENERGY, *(n for names in _TEXTS.values() for n in names))
+# of our own reports: the profile's id, for rows that name no device
+_PROFILE = "hardware"
+_COLUMNS = (
+    "onnx",
+    _PROFILE,
+    "threads",
+    "dims",
+    *_LATENCY,
+    *_CLOCK,
+    *_ENERGY,
+    *(n for names in _TEXTS.values() for n in names),
+)
+# remarks are as good under another name
+_MEANT_EXACTLY = tuple(n for n in _COLUMNS if n not in ("note", "source"))
 # how alike an unknown column and a known one are where a slip of the finger is meant (difflib ratio)
 _SLIP = 0.85
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
@@ -121,8 +134,9 @@ def _check_columns(rows: list[RawRow], mistakes: Mistakes) -> None:
         if len(given) > 1 and any(len([n for n in given if _filled(r, n)]) > 1 for r in rows):
             mistakes.add(place, f"the {what} is given more than once: {', '.join(given)}")
     for name in columns:
-        close = difflib.get_close_matches(name, _COLUMNS, n=1, cutoff=_SLIP)
-        if name not in _COLUMNS and close and close[0] not in columns:
+        close = difflib.get_close_matches(name, _MEANT_EXACTLY, n=1, cutoff=_SLIP)
+        # the plural is a word of its own: `cores` may count them
+        if name not in _COLUMNS and close and close[0] not in columns and name != f"{close[0]}s":
             mistakes.add(place, f"unknown column '{name}': did you mean '{close[0]}'?")
 
 
@@ -151,6 +165,8 @@ class _Row:
             self.refuse("onnx", "no model is named")
         texts = {name: written(self.row.cells, columns) for name, columns in _TEXTS.items()}
         texts["family"] = texts["family"] or stem(onnx)
+        if not texts["device"] and not texts["core"]:
+            texts["device"] = written(self.row.cells, (_PROFILE,))
         measured = self.measure(_LATENCY, "time")
         if measured is None and not self.wrong:
             self.refuse(self._column(_LATENCY), "no time is given")

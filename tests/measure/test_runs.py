@@ -205,7 +205,12 @@ def test_wrong_columns_are_said_once(tmp_path, header, said):
 
 
 @pytest.mark.parametrize(
-    "header", ["onnx,latency_ms,note,source,submitter,model,class", "onnx,latency_ms,expected_energy_j"]
+    "header",
+    [
+        "onnx,latency_ms,note,source,submitter,model,class",
+        "onnx,latency_ms,notes,sources,cores,remark",
+        "onnx,latency_ms,expected_energy_j",
+    ],
 )
 def test_columns_of_ones_own_are_fine(tmp_path, header):
     assert len(read_runs(table(tmp_path, f"{header}\na.onnx,1\n"))) == 1
