@@ -58,7 +58,6 @@ HOLDS = ("weights", "activations")
 LEVEL_KINDS = ("memory", "cache")
 # which results may lie over operands (`roofline.memory.policy`), each including those before
 OVERWRITES = ("none", "elementwise", "depthwise", "overlap")
-ENDS = ("arena", "apart")
 SKIPS = ("none", "zero-channels")
 # machines whose memories are filled by the software, tensor by tensor, unless a level says otherwise
 MANAGED_CLASSES = ("mcu", "npu")
@@ -216,6 +215,41 @@ class Calibration(Struct, frozen=True):
     ] = None
 
 
+class PerPart(Struct, frozen=True):
+    """Bytes that grow with the network: base + kernel · kernels + channel · channels of weights with a scale each."""
+
+    base: Annotated[Capacity | None, "whatever the network"] = None
+    kernel: Annotated[Capacity | None, "each kernel"] = None
+    channel: Annotated[Capacity | None, "each scale of a quantised weight"] = None
+
+    def of(self, kernels: int, channels: int) -> float:
+        """Bytes for a network of so many kernels and channels."""
+        parts = ((self.base, 1), (self.kernel, kernels), (self.channel, channels))
+        return sum(part.value * count for part, count in parts if part is not None)
+
+
+class MemoryUse(Struct, frozen=True):
+    """How the runtime uses memory, beyond what is alive when. Activations take factor · arena + offset."""
+
+    overwrites: Annotated[
+        str,
+        OneOf(OVERWRITES),
+        "which results may lie over operands that nobody reads again; each includes those before it",
+    ] = OVERWRITES[0]
+    apart: Annotated[tuple[Annotated[str, OneOf(CLASS_KEYS)], ...], "classes whose results never do"] = ()
+    columns: Annotated[
+        Mapping[Annotated[str, OneOf(CLASS_KEYS)], Count],
+        "scratch by class, in im2col columns: each holds the operands of one result in 16 bits",
+    ] = field(default_factory=dict)
+    alignment: Annotated[Capacity | None, "each buffer begins at a multiple of it"] = None
+    factor: Annotated[Quantity | None, Measure("fraction", positive=True), "activations over the planned arena"] = None
+    offset: Annotated[Capacity | None, "activations beyond the arena"] = None
+    interval: Annotated[Interval | None, "factors on the activations that bound 80 % of networks"] = None
+    ram: Annotated[PerPart | None, "RAM of the runtime itself"] = None
+    code: Annotated[PerPart | None, "code and tables in flash, beside the weights"] = None
+    calibration: Annotated[Calibration | None, "what factor and offset were fitted to"] = None
+
+
 class Runtime(Struct, frozen=True):
     """A software stack on the machine: how much of the peaks it reaches and what it fuses."""
 
@@ -237,7 +271,10 @@ class Runtime(Struct, frozen=True):
         Mapping[Annotated[str, OneOf(CLASS_KEYS)], Tile], "classes whose products are padded to whole blocks"
     ] = field(default_factory=dict)
     fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
-    skips: Annotated[str, OneOf(SKIPS), "zero-channels: its converter drops channels whose weights are all zero"] = "none"
+    skips: Annotated[str, OneOf(SKIPS), "zero-channels: its converter drops channels whose weights are all zero"] = (
+        "none"
+    )
+    memory: Annotated[MemoryUse | None, "how it uses memory; left out, every buffer has room of its own"] = None
     interval: Annotated[Interval | None, "the 80 % interval around the expected time"] = None
     calibration: Annotated[Calibration | None, "what the numbers were fitted to"] = None
 

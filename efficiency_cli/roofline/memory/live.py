@@ -152,6 +152,10 @@ class _Spans:
             if key in self.last or key in self.same:
                 self.last[key] = end
                 self.first.setdefault(key, end)
+            elif graph.tensors[name].is_constant and end >= 0:
+                # handed out as the others are: a copy of what is stored, there from the start
+                key = f"{network.root.path}:{name}"
+                self.first[key], self.last[key], self.sizes[key] = 0, end, graph.tensors[name].bytes
 
     def blocks(self) -> list[Block]:
         kinds = _kinds(self.network)
@@ -171,4 +175,6 @@ class _Spans:
 
 def _kinds(network: Network) -> Mapping[str, str]:
     graph = network.model.graph
-    return {network.key_of(o): "output" for o in graph.outputs} | {network.key_of(i): "input" for i in graph.inputs}
+    constants = {f"{network.root.path}:{o}": "output" for o in graph.outputs if graph.tensors[o].is_constant}
+    outputs = {network.key_of(o): "output" for o in graph.outputs}
+    return constants | outputs | {network.key_of(i): "input" for i in graph.inputs}
