@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from efficiency_cli.quantity import format_energy, format_percent, format_time
 from efficiency_cli.reports.escape import csv_cell, escaped, markdown_code, markdown_text, shown, signs
-from efficiency_cli.reports.grid import INDENT, Column, flowed, grid
+from efficiency_cli.reports.grid import INDENT, Column, cell_width, flowed, grid
 from efficiency_cli.reports.validation_data import data_of, result_data, unplaced_data
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ _ALL = "all"
 _MEANT = "80 %"
 # GitHub cuts a step's summary at 1 MiB
 _MOST_ROWS = 1000
-# reasons and assumptions that a person is shown; JSON has all
-_MOST_REASONS = 8
+# reasons and kinds of assumptions that a person is shown; JSON has all
+_MOST_REASONS = 4
+_MOST_NOTES = 8
 
 
 def formats() -> tuple[str, ...]:
@@ -50,8 +51,8 @@ def text_of(format: str, validation: Validation, runs: str, by: Sequence[str], v
 def notes_of(validation: Validation) -> list[str]:
     """What was assumed for rows, the most frequent first, each with how many rows it is true of."""
     counted = Counter(note for r in validation.results for note in r.notes).most_common()
-    told = [f"{_rows(n)}: {note}" for note, n in counted[:_MOST_REASONS]]
-    more = len(counted) - _MOST_REASONS
+    told = [f"{_rows(n)}: {note}" for note, n in counted[:_MOST_NOTES]]
+    more = len(counted) - _MOST_NOTES
     return [*told, f"{more:,} more kinds of assumptions: -f json has all"] if more > 0 else told
 
 
@@ -138,7 +139,7 @@ def _extent(validation: Validation) -> str:
 
 
 def _table(validation: Validation, runs: str, by: Sequence[str], view: View) -> Iterator[str]:
-    yield _safe(f"{runs}: {_extent(validation)}", view)
+    yield from _title(runs, _extent(validation), view)
     if validation.overall is not None:
         yield ""
         yield from (_signs(line, view) for line in _overall(validation, validation.overall, view))
@@ -159,8 +160,14 @@ def _table(validation: Validation, runs: str, by: Sequence[str], view: View) -> 
         yield from _reasons(validation, view)
 
 
-def _safe(text: str, view: View) -> str:
-    return escaped(signs(text, view.unicode), view.unicode)
+def _title(runs: str, extent: str, view: View) -> Iterator[str]:
+    """The table's path whole, so that it can be copied; the rest below it where both are too long."""
+    path = escaped(f"{runs}:", view.unicode)
+    if view.width is None or cell_width(f"{path} {extent}") <= view.width:
+        yield f"{path} {extent}"
+    else:
+        yield path
+        yield from textwrap.wrap(extent, view.width, initial_indent=INDENT, subsequent_indent=INDENT)
 
 
 def _signs(text: str, view: View) -> str:
