@@ -37,11 +37,17 @@ UNITS: dict[str, dict[str, float]] = {
     "fraction": {"": 1.0, "%": 0.01},
     "rate_per_cycle": _table("OP/cycle", _SI),
     "bandwidth_per_cycle": _table("B/cycle", _SI),
+    "energy_per_cycle": _table("J/cycle", {"": 1.0}, _SMALL),
     "cycles": {"cycles": 1.0, "cycle": 1.0, "kcycles": 1e3},
 }
 
 # dimension -> (the same thing counted in clock cycles, power of the clock that converts it)
-_CLOCKED = {"rate": ("rate_per_cycle", 1), "bandwidth": ("bandwidth_per_cycle", 1), "time": ("cycles", -1)}
+_CLOCKED = {
+    "rate": ("rate_per_cycle", 1),
+    "bandwidth": ("bandwidth_per_cycle", 1),
+    "power": ("energy_per_cycle", 1),
+    "time": ("cycles", -1),
+}
 
 # no number with a unit is longer; the bound also keeps hostile text away from the regular expression
 _LONGEST = 100
@@ -87,7 +93,7 @@ def _finite(value: float, text: str) -> float:
 
 
 def parse_clocked(text: str, dimension: str, clock_hz: float | None) -> float:
-    """As `parse`, and a rate, bandwidth or time may be counted in cycles of a clock of
+    """As `parse`, and a rate, bandwidth, power or time may be counted in cycles of a clock of
     `clock_hz` (above 0).
 
     "4 OP/cycle" at 480 MHz is 4 · 480e6 OP/s; "4000 cycles" is 4000 / 480e6 s.
@@ -151,6 +157,7 @@ def _examples(dimension: str) -> str:
         "fraction": "'0.8' or '80 %'",
         "rate_per_cycle": "'4 OP/cycle'",
         "bandwidth_per_cycle": "'8 B/cycle'",
+        "energy_per_cycle": "'0.38 nJ/cycle'",
         "cycles": "'4000 cycles'",
     }
     return shown[dimension]
@@ -209,6 +216,11 @@ def format_time(seconds: float) -> str:
 def format_energy(joules: float) -> str:
     """Joules with a prefix: "18.0 mJ"."""
     return _scaled(joules, _DOWN, "J") if joules else "0 J"
+
+
+def format_power(watts: float) -> str:
+    """Watts with a prefix: "45.0 mW"."""
+    return _scaled(watts, _DOWN, "W") if watts else "0 W"
 
 
 def format_percent(fraction: float) -> str:

@@ -35,6 +35,7 @@ EXPECTED = [
     ("per_second", "/s", SI),
     ("rate_per_cycle", "OP/cycle", SI),
     ("bandwidth_per_cycle", "B/cycle", SI),
+    ("energy_per_cycle", "J/cycle", SMALL),
 ]
 UNIT_ROWS = [(d, p + u, f) for d, u, prefixes in EXPECTED for p, f in prefixes.items()]
 WORDS = [
@@ -108,6 +109,7 @@ def test_a_long_text_is_refused_at_once_and_shown_short() -> None:
         ("4 OP/cycle", "rate", 4 * 480e6),
         ("2 GOP/s", "rate", 2e9),
         ("8 B/cycle", "bandwidth", 8 * 480e6),
+        ("0.5 nJ/cycle", "power", 0.5e-9 * 480e6),
         ("4000 cycles", "time", 4000 / 480e6),
         ("20 µs", "time", 20e-6),
         ("50 %", "fraction", 0.5),
@@ -156,6 +158,7 @@ FORMATTED = [
     (quantity.format_time(1.2), "1.20 s"),
     (quantity.format_time(0), "0 s"),
     (quantity.format_energy(0.018), "18.0 mJ"),
+    (quantity.format_power(0.045), "45.0 mW"),
     (quantity.format_percent(0.125), "12.5 %"),
     (quantity.format_percent(1), "100 %"),
     (quantity.format_percent(0.0001), "<0.1 %"),

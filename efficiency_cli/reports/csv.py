@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from efficiency_cli.reports.escape import csv_cell
 from efficiency_cli.reports.rows import Row, ordered, rows_of
+from efficiency_cli.roofline.energy import energy_interval
+from efficiency_cli.roofline.latency import Times
 
 if TYPE_CHECKING:
     from efficiency_cli.reports.view import View
@@ -63,6 +65,21 @@ def _cells(estimate: Estimate, row: Row) -> dict[str, Cell]:
         "bound": time.bound_by if time else None,
         "energy_j": row.energy_j,
         "peak_live_bytes": row.peak_live_bytes,
+        **_energy_bounds(estimate, row),
+    }
+
+
+def _energy_bounds(estimate: Estimate, row: Row) -> dict[str, Cell]:
+    """The 80 % interval of the row's energy."""
+    energy = estimate.machine.profile.energy if estimate.machine else None
+    joules = None
+    if energy is not None and row.energy_j is not None and row.time is not None:
+        time = row.time
+        times = Times(time.bound_s, time.lower_s, time.expected_s, time.upper_s)
+        joules = energy_interval(energy, row.energy_j, times)
+    return {
+        "energy_lower_j": joules.lower_j if joules else None,
+        "energy_upper_j": joules.upper_j if joules else None,
     }
 
 

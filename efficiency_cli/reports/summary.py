@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from efficiency_cli.reports.view import View
     from efficiency_cli.roofline.conventions import Convention
     from efficiency_cli.roofline.effective import Effective
+    from efficiency_cli.roofline.energy import Joules
     from efficiency_cli.roofline.estimate import Estimate
     from efficiency_cli.roofline.latency import Machine
     from efficiency_cli.roofline.memory import Fit

@@ -13,6 +13,7 @@ from efficiency_cli import __version__
 from efficiency_cli.graph.model import Graph, Kind, Tensor
 from efficiency_cli.graph.roles import parameter_count
 from efficiency_cli.hardware.profile import Quantity, numbers
+from efficiency_cli.roofline.energy import Joules
 from efficiency_cli.roofline.latency import KernelTime, Machine, Times
 from efficiency_cli.roofline.memory import Fit
 from efficiency_cli.roofline.network import CountedNode, Kernel
@@ -23,6 +24,7 @@ from efficiency_cli.roofline.report_format import (
     ConventionPart,
     CoveragePart,
     EffectivePart,
+    EnergyInterval,
     FieldPart,
     HardwarePart,
     KernelPart,
@@ -193,6 +195,7 @@ def _totals(estimate: Estimate) -> TotalsPart:
         "throughput_per_s": _finite(estimate.throughput_per_s),
         "throughput_pipelined_per_s": _finite(estimate.pipelined_throughput_per_s),
         "energy_j": estimate.energy_j,
+        "energy_interval_j": _joules(estimate.energy),
         "time_share": (
             {"compute": share.compute, "memory": share.memory, "overhead": share.overhead} if share else None
         ),
@@ -249,6 +252,12 @@ def memory_needs(estimate: Estimate) -> tuple[int | None, int | None]:
     if shares_one_memory(fit):
         return totals.peak_activation_bytes + totals.weight_bytes, None
     return totals.peak_activation_bytes, totals.weight_bytes
+
+
+def _joules(energy: Joules | None) -> EnergyInterval | None:
+    if energy is None:
+        return None
+    return {"lower": energy.lower_j, "expected": energy.expected_j, "upper": energy.upper_j}
 
 
 def _latency(times: Times) -> Latency:

@@ -19,7 +19,7 @@ from efficiency_cli.roofline.network import CountedNode, Kernel
 
 _SYMBOL = re.compile(r"[a-z_][a-z_0-9]*")
 # unit a profile counts in clock cycles -> the dimension it is read in
-_PER_CYCLE = {"OP/s": "rate_per_cycle", "B/s": "bandwidth_per_cycle", "s": "cycles"}
+_PER_CYCLE = {"OP/s": "rate_per_cycle", "B/s": "bandwidth_per_cycle", "W": "energy_per_cycle", "s": "cycles"}
 
 
 class Operand(Struct, frozen=True):
@@ -129,7 +129,7 @@ class _Builder:
             return
         self.of["clock"] = _from_profile("clock", clock.value, "Hz", "clock", clock, "")
         inner = f"{symbol}_cycles" if unit == "s" else f"{symbol}_per_cycle"
-        counted = "cycles" if unit == "s" else f"{unit.removesuffix('/s')}/cycle"
+        counted = {"s": "cycles", "W": "J/cycle"}.get(unit) or f"{unit.removesuffix('/s')}/cycle"
         self.of[inner] = _from_profile(inner, per_cycle, counted, key, found, said)
         self.add(symbol, unit, found.value, f"{inner} {'/' if unit == 's' else '*'} clock")
 

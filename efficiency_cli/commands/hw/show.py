@@ -68,9 +68,11 @@ def _numbers(profile: Profile) -> Listing:
 
 def _written(number: Quantity) -> str:
     """As the profile has it, and what that is by the clock where it counts in cycles."""
-    from efficiency_cli.quantity import format_count, format_time, split
+    from efficiency_cli.quantity import format_count, format_power, format_time, split
 
     unit = split(number.text)[1]
+    if unit.endswith("J/cycle"):
+        return f"{number.text} = {format_power(number.value)}"
     if unit.endswith("/cycle"):
         per_second = f"{unit.removesuffix('/cycle').lstrip('kKMGTPE')}/s"
         return f"{number.text} = {format_count(number.value, per_second)}"
