@@ -154,11 +154,17 @@ class _Binder:
                     f"--shape gives '{name}' {len(given)} axes, the model declares {len(dims)}",
                     hint=f"write --shape {name}={'x'.join(str(d or 'N') for d in dims)}",
                 )
+            for axis, (dim, size) in enumerate(zip(dims or (), given, strict=False)):
+                self._check_symbol(dim, int(size), f"--shape makes axis {axis} of '{name}' {size}")
             return [int(d) for d in given]
         if dims is None:
             return None
         result = list(dims)
         if self.request.batch is not None and result:
+            if f"{name}[0]" not in self.request.dims:
+                self._check_symbol(
+                    result[0], self.request.batch, f"--batch makes axis 0 of '{name}' {self.request.batch}"
+                )
             result[0] = self.request.batch
         for axis in range(len(result)):
             key = f"{name}[{axis}]"
@@ -166,6 +172,12 @@ class _Binder:
                 self.used.add(key)
                 result[axis] = self.request.dims[key]
         return result
+
+    def _check_symbol(self, dim: Declared, size: int, says: str) -> None:
+        """Raise UsageError where --dim gives the same dimension another size."""
+        given = self.request.dims.get(dim, size) if isinstance(dim, str) else size
+        if given != size:
+            raise UsageError(f"{says}, --dim makes '{dim}' {given}", hint="keep one of the two")
 
     def learn(
         self,

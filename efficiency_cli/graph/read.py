@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from msgspec.structs import replace
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-from efficiency_cli.errors import ModelError
+from efficiency_cli.errors import ModelError, UsageError
 from efficiency_cli.graph import binding, shapes
 from efficiency_cli.graph.constants import classify
 from efficiency_cli.graph.model import Attribute, Graph, Kind, Model, Node, Tensor
@@ -135,7 +135,7 @@ def _built(model: ModelProto, path: str, file_bytes: int, request: binding.Reque
     bound = binding.bind({n: d for n, d in inputs.items() if d != _NOT_A_TENSOR}, request, path)
     sizes = {k: v for k, v in bound.unused.items() if k.endswith("]")}
     inferred = shapes.infer(model, bound.shapes, bound.symbols, sizes, request.values)
-    _check_sizes(sizes, bound.unused, inferred.scope, inputs)
+    _check_sizes({k: v for k, v in sizes.items() if k not in inferred.applied}, inferred.scope, inputs)
     static = all(isinstance(d, int) for dims in inputs.values() if isinstance(dims, list) for d in dims)
     graph = classify(_Builder().graph(model.graph, inferred.scope, {}), static=static)
     return Model(
@@ -152,13 +152,20 @@ def _built(model: ModelProto, path: str, file_bytes: int, request: binding.Reque
     )
 
 
-def _check_sizes(
-    sizes: Mapping[str, int], unused: Mapping[str, int], scope: shapes.Scope, inputs: Mapping[str, Any]
-) -> None:
-    """Refuse a --dim that names neither a dimension nor an axis of a tensor."""
-    left = {k: v for k, v in unused.items() if k not in sizes or scope.type_of(k.rpartition("[")[0]) is None}
+def _check_sizes(unused: Mapping[str, int], scope: shapes.Scope, inputs: Mapping[str, Any]) -> None:
+    """Refuse a 'TENSOR[AXIS]' of --dim that names no tensor, no axis of it, or one that is known otherwise."""
     symbols = [d for dims in inputs.values() if isinstance(dims, list) for d in dims if isinstance(d, str) and d]
-    binding.reject_unused(left, list(dict.fromkeys(symbols)))
+    for key, size in unused.items():
+        name, _, axis = key[:-1].rpartition("[")
+        info = scope.type_of(name)
+        if info is None or not axis.isdecimal():
+            binding.reject_unused({key: size}, list(dict.fromkeys(symbols)))
+        elif info.shape is not None and int(axis) >= len(info.shape):
+            where = f"its shape is {info.text()}"
+            raise UsageError(f"--dim {key}: '{name}' has {len(info.shape)} axes", where=where, hint=f"leave out {key}")
+        elif info.shape is not None and (known := info.shape[int(axis)]) != size:
+            where = f"it is {known}, which follows from the inputs and constants"
+            raise UsageError(f"--dim {key}: this axis is not open", where=where, hint=f"leave out {key}={size}")
 
 
 # --- protobuf to plain data --------------------------------------------------------------------

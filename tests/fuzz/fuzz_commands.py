@@ -18,7 +18,7 @@ import click
 from msgspec import Struct
 
 from efficiency_cli import cli
-from efficiency_cli.errors import EffcliError, ExitCode, MissingDimension
+from efficiency_cli.errors import EffcliError, ExitCode, MissingDimension, UsageError
 
 PROFILES = Path(__file__).resolve().parents[2] / "hardware_profiles"
 # by path: looking an id up reads many files
@@ -70,6 +70,7 @@ def outcome_of(path: str, rng: random.Random, ways: int) -> Outcome:
     if isinstance(error, MissingDimension):
         sizes = _sizes(error.hint)
         text, error = _run([*plain, *sizes])
+        assert not isinstance(error, UsageError | click.ClickException), f"the hint itself is refused: {error}"
     commands = list(_more(path, machine, sizes, rng, ways))
     if error is None and ways:
         commands += [["explain", path, name, *sizes] for name in _some_nodes(text, rng)]

@@ -64,6 +64,30 @@ def test_a_batch_is_the_first_axis_of_every_input() -> None:
     assert (result.symbols, result.assumptions) == ({"N": 8}, ())
 
 
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"batch": 8, "dims": {"batch": 4}}, "--batch makes axis 0 of 'ids' 8, --dim makes 'batch' 4"),
+        ({"shapes": {"ids": (2, 9)}, "dims": {"sequence": 4}}, "--shape makes axis 1 of 'ids' 9, --dim makes"),
+    ],
+)
+def test_two_sizes_for_one_dimension(request_: dict[str, object], says: str) -> None:
+    assert refusal(TEXT, **request_).what.startswith(says)
+
+
+def test_the_same_size_twice_is_no_conflict() -> None:
+    result = bound(TEXT, batch=4, shapes={"ids": (4, 9)}, dims={"batch": 4, "sequence": 9})
+    assert result.shapes == {"ids": (4, 9), "mask": (4, 9)}
+
+
+def test_a_position_is_exempt_from_the_batch() -> None:
+    assert bound(TEXT, batch=4, dims={"mask[0]": 1, "sequence": 9}).shapes == {"ids": (4, 9), "mask": (1, 9)}
+
+
+def test_a_symbol_that_cannot_be_typed_is_asked_for_by_position() -> None:
+    assert refusal({"x": [1, "a\nb"]}).hint.endswith(" --dim 'x[1]=128'")
+
+
 def test_a_shape_for_an_input_that_declares_none() -> None:
     assert bound({"x": None}, shapes={"x": (4, 16)}).shapes == {"x": (4, 16)}
 

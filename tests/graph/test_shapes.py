@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from onnx import helper
 from onnx_text import graph_of, parse, read
 
-from efficiency_cli.graph.model import DType, Tensor
+from efficiency_cli.errors import UsageError
+from efficiency_cli.graph.model import DType, Model, Tensor
 from efficiency_cli.graph.shapes import walk
 from efficiency_cli.graph.shapes.needs import needed_values
 from efficiency_cli.graph.shapes.values import FOLDABLE, fold
@@ -197,10 +198,36 @@ class TestLoop:
         scanned = tensor_of(self.TEXT.format(given=", int64 n", constant="", step="Relu(v)"), "s")
         assert (scanned.shape, scanned.bounded) == ((1, 2), True)
 
-    def test_a_value_that_grows_is_flagged(self) -> None:
-        text = self.TEXT.format(given="", constant="<int64 n = {2}>", step="Concat<axis = 0>(v, x)")
+    @pytest.mark.parametrize("trips", [0, 1, 2, 7, 10**6])
+    def test_a_value_that_grows_by_the_same_each_trip(self, trips: int) -> None:
+        text = self.TEXT.format(given="", constant=f"<int64 n = {{{trips}}}>", step="Concat<axis = 0>(v, x)")
         tensor = tensor_of(text)
-        assert (tensor.shape, tensor.bounded) == ((2 + 2 + 2,), True)
+        assert (tensor.shape, tensor.bounded) == ((2 + trips * 2,), False)
+        inside = graph_of(text).nodes[0].graphs["body"].tensors["v"]
+        assert (inside.shape, inside.bounded) == ((2 + max(trips - 1, 0) * 2,), trips > 1)
+
+    @pytest.mark.parametrize(
+        ("given", "constant", "step", "size"),
+        [
+            # of the second trip, as far as it is followed
+            ("", "<int64 n = {9}>", "Concat<axis = 0>(v, v)", 2 * 2 * 2),
+            (", int64 n", "", "Concat<axis = 0>(v, x)", 2 + 2 + 2),
+        ],
+    )
+    def test_a_value_that_grows_otherwise_is_flagged(self, given: str, constant: str, step: str, size: int) -> None:
+        tensor = tensor_of(self.TEXT.format(given=given, constant=constant, step=step))
+        assert (tensor.shape, tensor.bounded) == ((size,), True)
+
+    @pytest.mark.parametrize(("trips", "size"), [(0, None), (1, 3), (5, 5 * 3)])
+    def test_a_list_that_grows(self, trips: int, size: int | None) -> None:
+        text = f"""g (float[3,4] x) => (float[] y) <int64 n = {{{trips}}}> {{
+            s = SequenceEmpty<dtype = 1>()
+            t = Loop(n, , s) <body = b (int64 i, bool c, seq(float) v) => (bool d, seq(float) w) {{
+                d = Identity(c)  w = SequenceInsert(v, x)
+            }}>
+            y = ConcatFromSequence<axis = 0>(t)
+        }}"""
+        assert shape_of(text) == (None if size is None else (size, 4))
 
     def test_the_body_has_the_shapes_of_what_enters_it(self) -> None:
         body = graph_of(self.TEXT.format(given=", int64 n", constant="", step="Relu(v)")).nodes[0].graphs["body"]
@@ -236,6 +263,73 @@ class TestScan:
             }> (, a, x)
         }"""
         assert (shape_of(text, "y", 8), shape_of(text, "s", 8)) == ((5, 4, 2), (5, 7, 3))
+
+
+class TestBoundsInValues:
+    """A size taken from an upper bound is one."""
+
+    TEXT = """g (float[6] x, float[2, 3] z) => (float[] y) <int64[1] two = {{2}}, int64[1] rest = {{-1}}> {{
+        found = NonZero(x) shape = Shape(found) {nodes}
+    }}"""
+
+    @pytest.mark.parametrize(
+        ("nodes", "expected", "bounded"),
+        [
+            ("y = ConstantOfShape(shape)", (1, 6), True),
+            ("more = Add(shape, two) y = ConstantOfShape(more)", (1 + 2, 6 + 2), True),
+            ("n = Gather(shape, one) flat = Unsqueeze(n, zero) y = Expand(x1, flat)", (6,), True),
+            # the value is an operand like others, the shape does not hang on it
+            ("more = Add(shape, two) y = Cast<to = 1>(more)", (2,), False),
+            ("y = ConstantOfShape(two)", (2,), False),
+        ],
+    )
+    def test_a_size_that_depends_on_data(self, nodes: str, expected: tuple[int, ...], bounded: bool) -> None:
+        text = self.TEXT.format(nodes=nodes).replace(
+            "=> (float[] y) <",
+            """=> (float[] y) <int64 one = {1},
+            int64[1] zero = {0}, float[1] x1 = {0.5}, """,
+        )
+        tensor = tensor_of(text)
+        assert (tensor.shape, tensor.bounded) == (expected, bounded)
+
+    def test_trips_that_are_a_bound(self) -> None:
+        text = """g (float[6] x) => (float[] s) <int64 one = {1}> {
+            found = NonZero(x) shape = Shape(found) n = Gather(shape, one)
+            s = Loop(n, ) <body = b (int64 i, bool c) => (bool d, float[] o) { d = Identity(c) o = Relu(x) }>
+        }"""
+        tensor = tensor_of(text, "s")
+        assert (tensor.shape, tensor.bounded) == ((6, 6), True)
+
+
+class TestSizesThatAreGiven:
+    """--dim TENSOR[AXIS] of a tensor inside the graph."""
+
+    TEXT = "g (float[6] x, float[3, k] z) => (float[] y) { n = NonZero(x) t = Transpose(n) y = Relu(z) }"
+
+    def given(self, **dims: int) -> Model:
+        return read(self.TEXT, dims={"k": 4, **dims})
+
+    def test_what_depends_on_data_is_set(self) -> None:
+        tensors = self.given(**{"n[1]": 5}).graph.tensors
+        assert (tensors["n"].shape, tensors["n"].bounded, tensors["t"].shape) == ((1, 5), False, (5, 1))
+
+    @pytest.mark.parametrize(
+        ("key", "size", "told"),
+        [
+            ("y[1]", 5, "y[1]: this axis is not open"),
+            ("y[2]", 5, "'y' has 2 axes"),
+            ("x[1]", 5, "'x' has 1 axes"),
+            ("w[0]", 5, "no dimension 'w[0]'"),
+            ("y[a]", 5, "no dimension 'y[a]'"),
+        ],
+    )
+    def test_what_follows_from_the_rest_is_not(self, key: str, size: int, told: str) -> None:
+        with pytest.raises(UsageError) as caught:
+            self.given(**{key: size})
+        assert told in caught.value.what
+
+    def test_saying_what_is_so_is_no_mistake(self) -> None:
+        assert self.given(**{"y[1]": 4}).graph.tensors["y"].shape == (3, 4)
 
 
 class TestLists:

@@ -20,10 +20,11 @@ __all__ = ["Inferred", "Scope", "infer"]
 
 
 class Inferred(Struct, frozen=True):
-    """The result: the outermost scope, and oddities worth telling."""
+    """The result: the outermost scope, oddities worth telling, and which of the `sizes` were put in."""
 
     scope: Scope
     notes: tuple[str, ...]
+    applied: frozenset[str]
 
 
 def infer(
@@ -48,4 +49,4 @@ def infer(
     enter_values(scope, values or {})
     walker.enter_inferred(model, scope)
     walker.walk(model.graph, scope, declared)
-    return Inferred(scope, tuple(dict.fromkeys(walker.notes)))
+    return Inferred(scope, tuple(dict.fromkeys(walker.notes)), frozenset(walker.applied))

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from efficiency_cli.errors import ModelError
 from efficiency_cli.graph.model import MAX_TRIPS
 from efficiency_cli.graph.shapes.scope import Scope, attributes_of, enter_constants
-from efficiency_cli.graph.shapes.types import Dim, TypeInfo
+from efficiency_cli.graph.shapes.types import MAX_SEQUENCE, Dim, TypeInfo
 
 if TYPE_CHECKING:
     from efficiency_cli.graph.shapes.walk import Walker
 
-# a Loop whose values change shape is walked twice, but not inside too many such Loops: 2 ** depth walks
-MAX_DEPTH_OF_SECOND_ROUNDS = 4
+# a Loop whose values change shape is walked three times, but not inside too many such Loops: 3 ** depth walks
+MAX_DEPTH_OF_MORE_ROUNDS = 4
 # nor after so many nodes in all
-MAX_VISITS_BEFORE_SECOND_ROUND = 50_000
+MAX_VISITS_BEFORE_MORE_ROUNDS = 50_000
+
+Types = list[TypeInfo | None]
 
 
 def visit_if(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
@@ -40,21 +43,81 @@ def visit_if(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
 
 
 def visit_loop(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
-    """Carried values keep their shape; scan outputs get one slice a trip (1 where unknown)."""
+    """Carried values keep their shape or grow with the trips; scan outputs get one slice a trip (1 where unknown)."""
     body = _bodies(node, ("body",))["body"]
-    trips = trip_count(scope.value_of(node.input[0]) if node.input and node.input[0] else None)
-    carried = [scope.type_of(i) if i else None for i in node.input[2:]]
+    count = node.input[0] if node.input else ""
+    trips = trip_count(scope.value_of(count) if count else None)
+    start = [scope.type_of(i) if i else None for i in node.input[2:]]
     head: list[TypeInfo | None] = [TypeInfo(TensorProto.INT64, ()), TypeInfo(TensorProto.BOOL, ())]
-    outputs = _body_outputs(walker, index, "body", body, scope, head + carried)
-    after = outputs[1 : 1 + len(carried)]
-    again = scope.depth < MAX_DEPTH_OF_SECOND_ROUNDS and walker.visits < MAX_VISITS_BEFORE_SECOND_ROUND
-    if again and _changes(carried, after):
-        # the value grows or changes: one more round with the larger shapes, flagged as a bound
-        carried = [_larger([a, b]) for a, b in zip(carried, after, strict=False)]
-        outputs = _body_outputs(walker, index, "body", body, scope, head + carried)
-        after = [i.as_bounded() if i else None for i in outputs[1 : 1 + len(carried)]]
-    scanned = [_stacked(i, trips) for i in outputs[1 + len(carried) :]]
-    _set_outputs(walker, node, scope, [*after, *scanned])
+
+    def run(carried: Sequence[TypeInfo | None]) -> tuple[Types, Types]:
+        """What is carried on and what is scanned, once the body has run."""
+        outputs = _body_outputs(walker, index, "body", body, scope, head + list(carried))[1:]
+        return outputs[: len(carried)], outputs[len(carried) :]
+
+    after, scanned = run(start)
+    again = scope.depth < MAX_DEPTH_OF_MORE_ROUNDS and walker.visits < MAX_VISITS_BEFORE_MORE_ROUNDS
+    if again and _changes(start, after):
+        after, scanned = _of_all_trips(run, trips, start, after)
+    stacked = [_stacked(i, trips) for i in scanned]
+    if count and scope.is_bound(count):
+        stacked = [i.as_bounded() if i else None for i in stacked]
+    _set_outputs(walker, node, scope, [*after, *stacked])
+
+
+def _of_all_trips(
+    run: Callable[[Sequence[TypeInfo | None]], tuple[Types, Types]], trips: int | None, start: Types, first: Types
+) -> tuple[Types, Types]:
+    """What a Loop makes whose carried values change: from `start` to `first` in its first trip.
+
+    Where the second trip adds what the first added, the last one's operands are known, and the body is left with
+    them as upper bounds. Else it is left with the larger of those seen, and all is flagged as a bound.
+    """
+    if trips is not None:
+        second, _ = run(first)
+        last = _after_trips(start, first, second, max(trips - 1, 0))
+        final = _after_trips(start, first, second, trips)
+        if last is not None and final is not None:
+            return final, run(_larger_each(start, last))[1]
+    second, scanned = run(_larger_each(start, first))
+    return [i.as_bounded() if i else None for i in second], scanned
+
+
+def _larger_each(some: Types, others: Types) -> Types:
+    return [_larger([a, b]) for a, b in zip(some, others, strict=False)]
+
+
+def _after_trips(start: Types, first: Types, second: Types, trips: int) -> Types | None:
+    """The carried values after so many trips that each add the same; None where they do not."""
+    found = [_grown(*three, trips) for three in zip(start, first, second, strict=False)]
+    return [i for i in found if i is not None] if None not in found else None
+
+
+def _grown(start: TypeInfo | None, first: TypeInfo | None, second: TypeInfo | None, trips: int) -> TypeInfo | None:
+    if start is None or first is None or second is None or start.elem != first.elem:
+        return first if start is None and first is not None and first == second else None
+    if start.sequence:
+        return _longer(start, first, second, trips)
+    if not (start.static and first.static and second.static) or len(start.static_shape) != len(first.static_shape):
+        return start if start == first == second else None
+    shapes = zip(start.static_shape, first.static_shape, second.static_shape, strict=False)
+    steps = [(b - a, c - b) for a, b, c in shapes]
+    if len(second.static_shape) != len(steps) or any(x != y for x, y in steps):
+        return None
+    dims = tuple(d + step * trips for d, (step, _) in zip(start.static_shape, steps, strict=True))
+    return replace(start, shape=dims, bounded=start.bounded or first.bounded) if min(dims, default=0) >= 0 else None
+
+
+def _longer(start: TypeInfo, first: TypeInfo, second: TypeInfo, trips: int) -> TypeInfo | None:
+    """A list that gets the same elements at its end in every trip."""
+    if start.elements is None or first.elements is None or second.elements is None:
+        return start if start == first == second else None
+    added = first.elements[len(start.elements) :]
+    if (*start.elements, *added) != first.elements or (*first.elements, *added) != second.elements:
+        return None
+    if len(start.elements) + len(added) * trips > MAX_SEQUENCE:
+        return replace(second, elements=None)
+    return TypeInfo.sequence_of((*start.elements, *added * trips)) if trips else start
 
 
 def visit_scan(walker: Walker, index: int, node: NodeProto, scope: Scope) -> None:
@@ -127,7 +190,7 @@ def _set_outputs(walker: Walker, node: NodeProto, scope: Scope, infos: Iterable[
 
 def _changes(before: Sequence[TypeInfo | None], after: Sequence[TypeInfo | None]) -> bool:
     pairs = zip(before, after, strict=False)
-    return any(a is not None and b is not None and a.shape != b.shape for a, b in pairs)
+    return any(a is not None and b is not None and (a.shape, a.elements) != (b.shape, b.elements) for a, b in pairs)
 
 
 def trip_count(value: np.ndarray[Any, Any] | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import GraphProto
+from onnx import GraphProto, NodeProto
 
 from efficiency_cli.graph.shapes.scope import graphs_of
 from efficiency_cli.graph.shapes.values import FOLDABLE
@@ -43,6 +43,12 @@ _SHAPE_OPERANDS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"), (1,)),
     **dict.fromkeys(("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), (1,)),
 }
+
+
+def shape_operands(node: NodeProto) -> list[str]:
+    """The node's operands whose values decide its output's shape."""
+    slots = _SHAPE_OPERANDS.get(node.op_type, ())
+    return [node.input[s] for s in slots if s < len(node.input) and node.input[s]]
 
 
 def needed_values(graph: GraphProto) -> set[str]:

@@ -27,6 +27,7 @@ class Scope:
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.types: dict[str, TypeInfo] = {}
         self.values: dict[str, Array] = {}
+        self.bounds: set[str] = set()  # of `values`: those that are upper bounds
         self.children: dict[tuple[int, str], Scope] = {}
 
     def type_of(self, name: str) -> TypeInfo | None:
@@ -46,6 +47,15 @@ class Scope:
                 return None
             scope = scope.parent
         return None
+
+    def is_bound(self, name: str) -> bool:
+        """Whether the tensor's value is an upper bound only."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.types or name in scope.values:
+                return name in scope.bounds
+            scope = scope.parent
+        return False
 
 
 def enter_constants(graph: GraphProto, scope: Scope, symbols: Mapping[str, int]) -> None:

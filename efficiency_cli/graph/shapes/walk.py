@@ -17,7 +17,7 @@ from efficiency_cli.errors import ModelError
 from efficiency_cli.graph.binding import MAX_RANK
 from efficiency_cli.graph.shapes import bounds, contrib, hazards, sequences
 from efficiency_cli.graph.shapes.control_flow import VISITORS
-from efficiency_cli.graph.shapes.needs import needed_values
+from efficiency_cli.graph.shapes.needs import needed_values, shape_operands
 from efficiency_cli.graph.shapes.scope import (
     MAX_VALUE_ELEMENTS,
     STANDARD,
@@ -41,8 +41,10 @@ class Walker:
         self.model = model
         self.symbols = symbols
         self.sizes = sizes
+        self.applied: set[str] = set()  # of `sizes`: those that said something that was not known
         self.notes: list[str] = []
         self.visits = 0
+        self.bounded_values = False
         # a version of more than 32 bits is one that onnx knows no operators of
         versions = {o.domain: max(0, min(o.version, _MAX_OPSET)) for o in model.opset_import}
         self.opsets = {("" if domain == "ai.onnx" else domain): v for domain, v in versions.items()}
@@ -121,7 +123,7 @@ class Walker:
             return
         operands = [scope.type_of(i) if i else None for i in node.input]
         outputs = self._outputs(node, operands, scope)
-        bounded = any(o is not None and o.bounded for o in operands)
+        bounded = any(o is not None and o.bounded for o in operands) or self._by_a_bound(node, scope)
         for slot, name in enumerate(node.output):
             if not name:
                 continue
@@ -134,6 +136,10 @@ class Walker:
                 info = info.as_bounded()
             scope.types[name] = info
 
+    def _by_a_bound(self, node: NodeProto, scope: Scope) -> bool:
+        """Whether a value that decides the node's shape comes from one that is an upper bound."""
+        return self.bounded_values and any(scope.is_bound(name) for name in shape_operands(node))
+
     def sized(self, name: str, info: TypeInfo) -> TypeInfo:
         """Apply `--dim TENSOR[AXIS]=N` to a tensor inside the graph; refuse one of too many axes."""
         if info.shape is not None and len(info.shape) > MAX_RANK:
@@ -144,8 +150,16 @@ class Walker:
             )
         if not self.sizes or info.shape is None:
             return info
-        dims = tuple(self.sizes.get(f"{name}[{axis}]", d) for axis, d in enumerate(info.shape))
-        return info if dims == info.shape else TypeInfo(info.elem, dims, sequence=info.sequence)
+        given = {
+            axis: size for axis in range(len(info.shape)) if (size := self.sizes.get(f"{name}[{axis}]")) is not None
+        }
+        # what follows from the operands is not for the user to say; an upper bound is
+        open_axes = {axis: n for axis, n in given.items() if info.bounded or info.shape[axis] is None}
+        if not open_axes:
+            return info
+        self.applied.update(f"{name}[{axis}]" for axis in open_axes)
+        dims = tuple(open_axes.get(axis, d) for axis, d in enumerate(info.shape))
+        return TypeInfo(info.elem, dims, sequence=info.sequence)
 
     def _outputs(self, node: NodeProto, operands: Sequence[TypeInfo | None], scope: Scope) -> Sequence[TypeInfo | None]:
         attributes = attributes_of(node)
@@ -202,6 +216,8 @@ class Walker:
             operand = scope.type_of(node.input[0])
             if operand is not None and operand.static and not operand.sequence:
                 scope.values[node.output[0]] = _shape_value(node, operand)
+                if operand.bounded:
+                    self._mark(node, scope)
             return
         values = [scope.value_of(i) if i else None for i in node.input]
         if any(v is None and i for v, i in zip(values, node.input, strict=True)):
@@ -210,6 +226,13 @@ class Walker:
         for name, result in zip(node.output, results, strict=False):
             if name and result is not None and result.size <= MAX_VALUE_ELEMENTS:
                 scope.values[name] = result
+        if self.bounded_values and any(scope.is_bound(i) for i in node.input):
+            self._mark(node, scope)
+
+    def _mark(self, node: NodeProto, scope: Scope) -> None:
+        """What the node computes is no more than a bound."""
+        self.bounded_values = True
+        scope.bounds.update(o for o in node.output if o)
 
 
 @contextmanager
