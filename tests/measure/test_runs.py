@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from efficiency_cli.errors import UsageError
 from efficiency_cli.measure.rows import MAX_BYTES, MAX_ROWS, MOST_TOLD
@@ -311,3 +315,47 @@ def test_public_measurements():
     assert len({run.family for run in runs}) == 9
     assert runs[0].place.endswith("measurements.csv:2")
     assert runs[0].clock_hz == 120e6
+
+
+_CELLS = st.one_of(
+    st.sampled_from(
+        ["onnx", "latency_ms", "latency", "clock_mhz", "dims", "threads", "1", "-1", "nan", "1e9", "a=1", "x"]
+    ),
+    st.text(max_size=8),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.lists(_CELLS, max_size=5), max_size=5),
+    separator=st.sampled_from([",", ";", "\t", '"', "\r"]),
+    head=st.sampled_from(["", "onnx,latency_ms\n", "[", "{", '[{"onnx":"a","latency_ms":1},', "sep=;\n"]),
+)
+def test_any_text_is_rows_or_an_error_for_the_user(tmp_path, rows, separator, head):
+    path = tmp_path / "any.csv"
+    path.write_bytes((head + "\n".join(separator.join(row) for row in rows)).encode("utf-8", "surrogatepass"))
+    with contextlib.suppress(UsageError):
+        assert all(run.onnx and 0 < run.measured_s < math.inf for run in read_runs(str(path)))
+
+
+_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["onnx", "latency_ms", "dims", "model", "path", "hardware", "results", "threads", "clock"]),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=_JSON)
+def test_any_json_is_rows_or_an_error_for_the_user(tmp_path, data):
+    path = tmp_path / "any.json"
+    path.write_text(json.dumps(data))
+    with contextlib.suppress(UsageError):
+        assert all(run.onnx and 0 < run.measured_s < math.inf for run in read_runs(str(path)))
