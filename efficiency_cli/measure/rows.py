@@ -105,7 +105,7 @@ def _text(path: str) -> str:
 
 def _csv_rows(path: str, text: str, mistakes: Mistakes) -> Iterator[RawRow]:
     lines = _records(path, text)
-    first, header = next(lines)
+    first, header = next(lines, (1, [""]))
     if header[0].lower().startswith("sep="):
         # written by spreadsheets, for spreadsheets
         first, header = next(lines, (first, [""]))
@@ -138,7 +138,7 @@ def _records(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _separator(text: str) -> str:
     lines = [line for line in text[: 1 << 16].splitlines() if line.strip()]
-    first = lines[0].strip()
+    first = lines[0].strip() if lines else ""
     if first.lower().startswith("sep=") and len(first) > 4 and first[4] in _SEPARATORS:
         return first[4]
     return max(_SEPARATORS, key=first.count)

@@ -232,6 +232,8 @@ def test_too_many_cells(tmp_path):
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (b"onnx,latency_ms\n", "has no measurements"),
+        (b'""', "has no measurements"),
+        (b" " * 70_000 + b"\nonnx,latency_ms\n", "no measurements"),
         (b"onnx,latency_ms\n\xff\xfe,1\n", "is not UTF-8 text"),
         (b"onnx,latency_ms\na\0b,1\n", "binary data"),
         (b'onnx,latency_ms\n"a' + b"x" * 200_000 + b'",1\n', "cannot be read as CSV"),
