@@ -232,7 +232,7 @@ class _Binder:
 
 def _key(name: str, axis: int, dim: str | None) -> str:
     """What --dim takes for an axis: its symbol, unless that is missing or cannot be typed."""
-    return dim if dim and dim.isprintable() else f"{name}[{axis}]"
+    return dim if dim and dim.isprintable() and dim == dim.strip() else f"{name}[{axis}]"
 
 
 def _check_names(inputs: Mapping[str, Sequence[Declared] | None], request: Request) -> None:

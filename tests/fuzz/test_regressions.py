@@ -173,6 +173,7 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
     ),
     # a hint that could not be typed
     "symbol_of_two_lines": (with_symbols("a\nb"), RESULT),
+    "symbol_of_a_space": (with_symbols(" "), RESULT),
     "symbol_like_an_option": (with_symbols("--dim x"), RESULT),
     "sequence_as_input": (
         changed(one("Relu"), lambda m: m.graph.input[0].type.sequence_type.elem_type.CopyFrom(TypeProto())),

@@ -84,8 +84,9 @@ def test_a_position_is_exempt_from_the_batch() -> None:
     assert bound(TEXT, batch=4, dims={"mask[0]": 1, "sequence": 9}).shapes == {"ids": (4, 9), "mask": (1, 9)}
 
 
-def test_a_symbol_that_cannot_be_typed_is_asked_for_by_position() -> None:
-    assert refusal({"x": [1, "a\nb"]}).hint.endswith(" --dim 'x[1]=128'")
+@pytest.mark.parametrize("symbol", ["a\nb", " ", " a", "a\x00"])
+def test_a_symbol_that_cannot_be_typed_is_asked_for_by_position(symbol: str) -> None:
+    assert refusal({"x": [1, symbol]}).hint.endswith(" --dim 'x[1]=128'")
 
 
 def test_a_shape_for_an_input_that_declares_none() -> None:
