@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import efficiency_cli as eff
+from efficiency_cli.measure.place import place
+from efficiency_cli.measure.runs import read_runs
 
 needs_scipy = pytest.mark.skipif(find_spec("scipy") is None, reason="fitting needs scipy")
 
@@ -101,6 +103,13 @@ def test_the_figures_are_the_tables(name: str) -> None:
                 if where == name:
                     ours[f"LLaMA 3 {size.upper()}", precision.upper(), metric, f"n_tokens={tokens}"] = value
     assert ours == theirs
+
+
+def test_every_row_finds_its_machine_and_graph() -> None:
+    placed, unplaced = place(read_runs(str(FOLDER / "runs.csv")))
+    assert unplaced == []
+    assert {(p.profile.id, p.runtime, p.assumption) for p in placed} == {(d, fit_llama.RUNTIME, "") for d in DEVICES}
+    assert all(p.run.path for p in placed)
 
 
 # --- the fit ---
