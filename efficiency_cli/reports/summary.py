@@ -182,15 +182,18 @@ def _convention(found: Convention, verbose: int) -> list[Line]:
 
 def _effective(found: Effective) -> Line:
     """What is left where zero weights are skipped."""
+    count = len(found.unread)
+    unread = [Part(f"weights of {count:,} nodes not read, as {found.unread[0]}", "bad")] if count else []
+    if not found.elements:
+        return Line("Effective", (*unread,) or (Part("there are no weights to read"),), "; ")
     share = _percent(found.zero_elements, found.elements)
-    parts = [
+    parts = (
         Part(f"{format_count(found.macs)} MACs without all-zero channels"),
         Part(f"{found.zero_channels:,} of {found.channels:,} are"),
+        Part(f"{format_count(found.macs_nonzero)} without zero weights"),
         Part(f"{share} of weights are zero"),
-    ]
-    if found.unread:
-        parts.append(Part(f"weights of {len(found.unread):,} nodes not read", "bad"))
-    return Line("Effective", tuple(parts), "; ")
+    )
+    return Line("Effective", (*parts, *unread), "; ")
 
 
 def _limits(estimate: Estimate) -> Line:
