@@ -162,7 +162,7 @@ def _ridge_points(profile: Profile) -> Iterator[Doubt]:
 def _intervals(profile: Profile) -> Iterator[Doubt]:
     for runtime in profile.runtimes:
         where = f"runtimes.{runtime.id}"
-        calibrated = runtime.grade != "datasheet"
+        calibrated = runtime.is_fitted
         if calibrated and runtime.interval is None:
             yield where, f"runtime '{runtime.id}' is {runtime.grade} and has no interval"
         if calibrated and runtime.calibration is None:
