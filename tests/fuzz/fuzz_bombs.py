@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from itertools import pairwise
+from typing import Any
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
@@ -60,11 +61,11 @@ def model(
     return bytes(ModelProto(ir_version=10, graph=graph, opset_import=imports).SerializeToString())
 
 
-def node(op: str, inputs: Sequence[str] = ("x",), outputs: Sequence[str] = ("y",), **attributes: object) -> NodeProto:
+def node(op: str, inputs: Sequence[str] = ("x",), outputs: Sequence[str] = ("y",), **attributes: Any) -> NodeProto:
     return helper.make_node(op, inputs, outputs, **attributes)
 
 
-def chain(op: str, length: int, extra: Sequence[str] = (), **attributes: object) -> list[NodeProto]:
+def chain(op: str, length: int, extra: Sequence[str] = (), **attributes: Any) -> list[NodeProto]:
     """x → 0 → 1 → … → y, each `op` with the `extra` operands."""
     names = ["x", *(str(k) for k in range(length - 1)), "y"]
     return [node(op, [a, *extra], [b], **attributes) for a, b in pairwise(names)]

@@ -33,7 +33,7 @@ def mutant(seed: int, index: int) -> bytes:
     rng = random.Random(f"{seed}/{index}")
     kind = rng.random()
     if kind < 0.3:
-        return invented(rng).SerializeToString()
+        return bytes(invented(rng).SerializeToString())
     data = any_seed(rng)
     if kind < 0.55:
         return of_bytes(rng, data, any_seed(rng))
