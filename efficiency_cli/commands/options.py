@@ -190,14 +190,19 @@ counting = _gathered(
         option(
             "--convention",
             type=values.OneOf("onnx-tool", "fvcore", "calflops"),
-            help="Show beside the totals those that another tool would print.",
+            help="Show beside the totals those that another tool would print; see: effcli help conventions.",
         ),
         option(
             "--effective",
             is_flag=True,
             help="Read the weights; count what is left without all-zero channels and zero elements.",
         ),
-        option("--ops", type=values.File(), metavar="FILE", help="Costs of your own operators, in YAML."),
+        option(
+            "--ops",
+            type=values.File(),
+            metavar="FILE",
+            help="Costs of your own operators, in YAML; see: effcli help counting.",
+        ),
     ],
 )
 
@@ -268,7 +273,8 @@ phase = _gathered(
         option(
             "--phase",
             type=values.OneOf("prefill", "decode"),
-            help="Sizes of a decoder with a key/value cache: all of the context at once, or one token after it.",
+            help="Sizes of a decoder with a key/value cache: all of the context at once, or one token after it; "
+            "see: effcli help decoders.",
         ),
         option("--context", type=values.Size("--context 128"), help="Tokens of the context, for --phase."),
     ],

@@ -49,6 +49,10 @@ class Value(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         """Words that a shell may complete to."""
         return ()
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:  # noqa: ARG002
+        """As it is to be typed: click would have 1X3X224X224 and ALL. An argument has its own name."""
+        return self.name if isinstance(param, click.Option) else None
+
     def shell_complete(
         self,
         ctx: click.Context,
@@ -273,7 +277,7 @@ class Setting(Value):
 class File(Value):
     """A path, completed by the shell."""
 
-    name = "path"
+    name = "PATH"
     envvar_list_splitter: ClassVar[str | None] = None
 
     def parse(self, text: str) -> str:
