@@ -33,8 +33,8 @@ class Case(Struct, frozen=True):
     """One measurement: seconds measured, and those of each kernel's parts as the profile has them.
 
     `compute_s`, `memory_s` and `overhead_s` are by kernel, `column` is what its computing belongs to.
-    `group` (profile, runtime) shares a scale, and so do boards with what they stand on; `share` (a product and
-    the type it is meant for) the ratios. `memory_share` is the fraction
+    `group` (profile, runtime) shares a scale, and so do boards with what they stand on; `share` (a runtime
+    and those that stand on it) the ratios. `memory_share` is the fraction
     of the bandwidth that `memory_s` stands for, `fitted` whether the profile's numbers are from measurements.
     """
 
@@ -70,7 +70,7 @@ def case_of(placed: Placed, estimate: Estimate) -> Case:
     return Case(
         placed=placed,
         group=(placed.profile.base or placed.profile.id, runtime.id),
-        share=" ".join(filter(None, (runtime.product or runtime.id, runtime.dtype))),
+        share=runtime.base or runtime.id,
         measured_s=placed.run.measured_s,
         overlap=machine.overlap,
         compute_s=np.array([t.compute_s for t in times]),

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 
 from efficiency_cli.errors import UsageError
-from efficiency_cli.measure.cases import COLUMNS, RATIOS, Array, Case, Stack
+from efficiency_cli.measure.cases import COLUMNS, MEMORY, RATIOS, Array, Case, Stack
 
 # Standard deviations on natural logarithms of what is known before any measurement.
 # A scale: software stacks on one board differ by 4.3 times at most (MLPerf Tiny, Cortex-M4 at 120 MHz)
@@ -63,6 +63,7 @@ class Fit(Struct, frozen=True):
     parameters: tuple[Parameter, ...]
     noise_sd: float
     condition: float
+    free: bool = False
 
     def factors(self, share: str) -> Array:
         """By column: dense work first, then RATIOS."""
@@ -78,7 +79,7 @@ class Fit(Struct, frozen=True):
             return np.zeros(0)
         factors = np.array([self.factors(c.share) for c in cases])
         scales = np.array([self.scales.get(c.group, 1.0) for c in cases])
-        return np.asarray(scales * Stack(cases).parts(factors).sum(axis=1))
+        return np.asarray(scaled(Stack(cases).parts(factors), scales, self.free).sum(axis=1))
 
 
 def fit(cases: Sequence[Case], *, free: bool = False) -> Fit:
@@ -103,6 +104,17 @@ def _candidates(cases: Sequence[Case]) -> tuple[str, ...]:
         return ()
     parts = Stack(cases).parts(np.ones((len(cases), COLUMNS))).sum(axis=0)
     return tuple(name for name, seconds in zip(RATIOS, parts[1:], strict=True) if seconds > 0)
+
+
+def scaled(parts: Array, scales: Array, free: bool) -> Array:
+    """Seconds by case and column, with the scales of their groups.
+
+    A free fit tells slow software from slow memory: its scale is that of computing and starting kernels alone.
+    """
+    found = parts * scales[:, None]
+    if free:
+        found[:, MEMORY] = parts[:, MEMORY]
+    return np.asarray(found)
 
 
 class _Problem:
@@ -143,15 +155,16 @@ class _Problem:
     def residuals(self, x: Array) -> tuple[Array, Array]:
         """log predicted − log measured of each case, and their derivatives by the unknowns."""
         start, n, rows = len(self.groups), len(self.names), np.arange(len(self.cases))
-        parts = self.stack.parts(self.factors(x)[self.share_of])
+        scales = np.exp(x[: len(self.groups)])[self.group_of]
+        parts = scaled(self.stack.parts(self.factors(x)[self.share_of]), scales, self.free)
         total = parts.sum(axis=1)
         slopes = np.zeros((len(self.cases), self.size))
-        slopes[rows, self.group_of] = 1
+        slopes[rows, self.group_of] = 1 - parts[:, MEMORY] / total if self.free else 1
         by_ratio = parts[:, self.columns] / total[:, None]
         slopes[:, start : start + n] = by_ratio
         for k in range(n if self.deviating else 0):
             slopes[rows, start + n * (1 + self.share_of) + k] = by_ratio[:, k]
-        return x[self.group_of] + np.log(total) - self.log_measured, slopes
+        return np.log(total) - self.log_measured, slopes
 
     def solved(self) -> _Solved:
         least_squares = _solver()
@@ -231,6 +244,7 @@ class _Solved:
             parameters=tuple(self._parameters(sd)),
             noise_sd=self.noise_sd(),
             condition=self.condition(),
+            free=self.problem.free,
         )
 
     def _parameters(self, sd: Array) -> list[Parameter]:
