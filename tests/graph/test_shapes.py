@@ -205,6 +205,8 @@ class TestLoop:
         assert (tensor.shape, tensor.bounded) == ((2 + trips * 2,), False)
         inside = graph_of(text).nodes[0].graphs["body"].tensors["v"]
         assert (inside.shape, inside.bounded) == ((2 + max(trips - 1, 0) * 2,), trips > 1)
+        notes = [n for n in read(text).notes if "carries changes size: each trip counts as the largest" in n]
+        assert len(notes) == (trips > 1)
 
     @pytest.mark.parametrize(
         ("given", "constant", "step", "size"),

@@ -58,7 +58,10 @@ def visit_loop(walker: Walker, index: int, node: NodeProto, scope: Scope) -> Non
     after, scanned = run(start)
     again = scope.depth < MAX_DEPTH_OF_MORE_ROUNDS and walker.visits < MAX_VISITS_BEFORE_MORE_ROUNDS
     if again and _changes(start, after):
-        after, scanned = _of_all_trips(run, trips, start, after)
+        exact, after, scanned = _of_all_trips(run, trips, start, after)
+        if trips is None or trips > 1:
+            trip = "largest" if exact else "second"
+            walker.notes.append(f"what '{_name(node)}' (Loop) carries changes size: each trip counts as the {trip}")
     stacked = [_stacked(i, trips) for i in scanned]
     if count and scope.is_bound(count):
         stacked = [i.as_bounded() if i else None for i in stacked]
@@ -67,8 +70,8 @@ def visit_loop(walker: Walker, index: int, node: NodeProto, scope: Scope) -> Non
 
 def _of_all_trips(
     run: Callable[[Sequence[TypeInfo | None]], tuple[Types, Types]], trips: int | None, start: Types, first: Types
-) -> tuple[Types, Types]:
-    """What a Loop makes whose carried values change: from `start` to `first` in its first trip.
+) -> tuple[bool, Types, Types]:
+    """What a Loop makes whose carried values change: from `start` to `first` in its first trip; and if that is exact.
 
     Where the second trip adds what the first added, the last one's operands are known, and the body is left with
     them as upper bounds. Else it is left with the larger of those seen, and all is flagged as a bound.
@@ -78,9 +81,9 @@ def _of_all_trips(
         last = _after_trips(start, first, second, max(trips - 1, 0))
         final = _after_trips(start, first, second, trips)
         if last is not None and final is not None:
-            return final, run(_larger_each(start, last))[1]
+            return True, final, run(_larger_each(start, last))[1]
     second, scanned = run(_larger_each(start, first))
-    return [i.as_bounded() if i else None for i in second], scanned
+    return False, [i.as_bounded() if i else None for i in second], scanned
 
 
 def _larger_each(some: Types, others: Types) -> Types:
@@ -206,10 +209,14 @@ def _bodies(node: NodeProto, names: Sequence[str]) -> dict[str, GraphProto]:
     for name in names:
         if name not in found:
             raise ModelError(
-                f"node '{node.name or ', '.join(node.output)}' ({node.op_type}) has no {name}",
+                f"node '{_name(node)}' ({node.op_type}) has no {name}",
                 hint="the model is damaged; export it again",
             )
     return {name: found[name] for name in names}
+
+
+def _name(node: NodeProto) -> str:
+    return node.name or ", ".join(node.output)
 
 
 def _larger(infos: Sequence[TypeInfo | None]) -> TypeInfo | None:
