@@ -40,10 +40,18 @@ def command(ctx: click.Context, topic: str | None) -> int:
         return ExitCode.OK
     name = topic.lower()
     if name in topics():
-        emit((TOPICS / f"{name}.md").read_text(encoding="utf-8"))
+        emit(_spoken((TOPICS / f"{name}.md").read_text(encoding="utf-8")))
         return ExitCode.OK
     emit(_help_of_command(ctx, topic) + "\n")
     return ExitCode.OK
+
+
+def _spoken(text: str) -> str:
+    """With signs that the terminal has."""
+    from efficiency_cli.commands.output import speaks_unicode
+    from efficiency_cli.reports.escape import signs
+
+    return signs(text, speaks_unicode())
 
 
 def topics() -> list[str]:

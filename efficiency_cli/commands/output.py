@@ -71,7 +71,7 @@ class OutputOptions:
             top=top or None,
             width=_width() if on_stdout else None,
             color=self._color(on_stdout),
-            unicode=target != Target(TABLE) or _speaks_unicode(),
+            unicode=target != Target(TABLE) or speaks_unicode(),
             verbose=self.verbose,
             terminal=on_stdout and _terminal(),
             **choices,
@@ -262,6 +262,6 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns if _terminal() else None
 
 
-def _speaks_unicode() -> bool:
+def speaks_unicode() -> bool:
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     return encoding.lower().replace("-", "").startswith(("utf", "cp65001"))

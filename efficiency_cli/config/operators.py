@@ -37,13 +37,18 @@ def read_operators(path: str) -> Mapping[tuple[str, str], Rule]:
     try:
         root = parse_tree(data, path)
     except UnreadableProfileError as error:
-        raise ConfigError("the file of --ops cannot be read", where=error.where, hint=_QUOTE) from error
+        raise ConfigError("the file of --ops cannot be read", where=error.where, hint=_hint(error)) from error
     reader = _Reader(data.decode("utf-8-sig"))
     found = reader.operators(root)
     if reader.mistakes:
         count = f"{len(reader.mistakes)} mistakes" if len(reader.mistakes) > 1 else "a mistake"
         raise ConfigError(f"the file of --ops has {count}", where=reader.mistakes, hint=_HINT)
     return found
+
+
+def _hint(error: UnreadableProfileError) -> str:
+    """In one line of YAML, what is most often wrong is a formula without quotes."""
+    return _QUOTE if any("flow" in line for line in error.where) else _HINT
 
 
 def _data(path: str) -> bytes:

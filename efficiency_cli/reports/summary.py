@@ -88,7 +88,8 @@ def lines_of(estimate: Estimate, verbose: int = 0) -> list[Line]:
     if estimate.totals.kv_cache_bytes:
         growth = f"{format_bytes(estimate.totals.kv_cache_bytes_per_token)} a token"
         cache = Part(f"KV cache {format_bytes(estimate.totals.kv_cache_bytes)} after the run")
-        lines.append(Line("", (cache, Part(growth)), extra=True))
+        # who asks for a phase asks for the cache
+        lines.append(Line("", (cache, Part(growth)), extra=estimate.generation is None))
     if estimate.energy is not None:
         lines.append(_energy(estimate.energy, estimate.batch))
     lines.append(_model(estimate))
@@ -118,10 +119,16 @@ def _latency(estimate: Estimate) -> list[Line]:
     rate = estimate.throughput_per_s
     if rate is not None:
         batch = f" in batches of {estimate.batch}" if estimate.batch > 1 else ""
-        parts.append(Part(f"{format_count(rate)} inferences/s{batch}", extra=True))
+        parts.append(Part(f"{format_count(rate)} {_what_is_made(estimate)}/s{batch}", extra=True))
     bound = Part(f"bound {format_time(times.bound_s)}")
     trust = (Part("80 % of runs"), bound, *_trust(machine, estimate.dtype))
     return [Line("Latency", tuple(parts), "   "), Line("", trust, "; ")]
+
+
+def _what_is_made(estimate: Estimate) -> str:
+    """What one run makes, an element of the batch."""
+    generation = estimate.generation
+    return "tokens" if generation is not None and generation.phase == "decode" else "inferences"
 
 
 def _phase(generation: Generation) -> Line:

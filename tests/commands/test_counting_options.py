@@ -165,7 +165,14 @@ def test_a_phase_on_the_first_screen(effcli):
     line = next(line for line in result.out.splitlines() if "Phase" in line)
     assert "prefill: 64 new positions" in line
     assert "first token" in line
+    assert "KV cache" in result.out
     assert "assumed" not in result.err.replace("'batch'", "").partition("sequence")[2]
+
+
+def test_a_decoder_makes_tokens(effcli):
+    arguments = (SAMPLE, "--context", "64", "--hw", "a100")
+    assert " tokens/s" in effcli("analyze", *arguments, "--phase", "decode").out
+    assert " inferences/s" in effcli("analyze", *arguments, "--phase", "prefill").out
 
 
 @pytest.mark.parametrize(

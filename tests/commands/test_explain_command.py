@@ -237,5 +237,5 @@ def test_a_missing_size_names_this_command(effcli):
 
 
 def test_a_terminal_without_unicode(effcli, vww, monkeypatch):
-    monkeypatch.setattr("efficiency_cli.commands.output._speaks_unicode", lambda: False)
+    monkeypatch.setattr("efficiency_cli.commands.output.speaks_unicode", lambda: False)
     assert effcli("explain", vww, STEM, "--hw", "cortex-m7").out.isascii()

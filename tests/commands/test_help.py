@@ -26,6 +26,12 @@ def test_a_topic(effcli, topic):
     assert f"  {topic} " in effcli("help").out
 
 
+@pytest.mark.parametrize("topic", topics())
+def test_a_terminal_without_unicode(effcli, topic, monkeypatch):
+    monkeypatch.setattr("efficiency_cli.commands.output.speaks_unicode", lambda: False)
+    assert effcli("help", topic).out.isascii()
+
+
 def every_option() -> set[str]:
     found: set[str] = set()
 

@@ -44,7 +44,7 @@ def test_nothing_hostile_acts(tmp_path: Path) -> None:
 def test_what_was_assumed_is_in_it(tmp_path: Path) -> None:
     text = render("markdown", [hostile(tmp_path)], View())
     assert "- note: dimension &#" not in text
-    assert "- note: dimension 'ba&#92;x1b&#91;1mtch' is symbolic, 1 assumed" in text
+    assert "- note: dimension 'in&#92;x1b&#91;31mred&#91;0&#93;' is symbolic, 1 assumed" in text
 
 
 def test_a_long_table_stays_within_a_step_summary(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ def counted(name: str, text: str) -> Convention:
 def test_every_convention_says_how_it_differs():
     assert NAMES == ("onnx-tool", "fvcore", "calflops")
     for name in NAMES:
-        assert counted(name, CONV_TEXT).differences
+        found = counted(name, CONV_TEXT)
+        assert found.differences
+        assert all(said.isascii() for said in found.differences)
+        assert " at " in found.source
 
 
 @pytest.mark.parametrize(

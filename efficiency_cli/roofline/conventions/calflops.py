@@ -20,7 +20,7 @@ _ONE_AN_ELEMENT = frozenset(
 # operations beside the two products, in units of hidden size: a step of the cell
 _CELL = {"RNN": 1, "GRU": 7, "LSTM": 10}
 _DIFFERENCES = (
-    "counted as PyTorch calls: Clip stands for ReLU6, Erf for a GELU, Resize for interpolate(scale_factor=…); a "
+    "counted as PyTorch calls: Clip stands for ReLU6, Erf for a GELU, Resize for interpolate(scale_factor=...); a "
     "SiLU that was exported as Sigmoid and Mul counts 0 here, 1 an element there",
     "Add and Mul count 0, as written with + and *; it counts torch.add() and torch.mul(), 1 an element",
     "products of two activations count as torch.matmul(); it counts nothing for @, bmm and "

@@ -44,7 +44,7 @@ _REDUCTIONS = {
 _NOT_WORKED_OUT = frozenset(("DequantizeLinear", "QuantizeLinear"))
 _DIFFERENCES = (
     "it counts arithmetic of every kind as MACs (an exponential 32, a division 4, a bias 1), and 2 FLOPs each",
-    "a transposed convolution counts the kernel at every output position, stride² times the true products",
+    "a transposed convolution counts the kernel at every output position, stride x stride times the true products",
     "parameters are all constants that nodes take, scales and shapes too, once for each node; where shapes are "
     "worked out from the input, these may differ by some",
     "what can be computed before the network runs counts too: shape arithmetic, dequantised weights",
