@@ -10,13 +10,13 @@ import json
 import math
 import re
 import shlex
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from efficiency_cli.quantity import format_count, format_energy, format_percent, format_time
 from efficiency_cli.reports.escape import escaped, markdown_code, shown, signs
 from efficiency_cli.reports.explain_data import data_of
+from efficiency_cli.reports.prose import Line, broken, wrapped
 from efficiency_cli.roofline.latency import outside_calibration
 from efficiency_cli.roofline.terms import Operand, Term, written
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 # of nodes, kernels and tensors that lists in text name; JSON has all
 _MOST = 12
-Section = tuple[str, list[str]]
+Section = tuple[str, list[Line]]
 
 
 def formats() -> tuple[str, ...]:
@@ -47,7 +47,8 @@ def text_of(format: str, explanations: Sequence[Explanation], view: View) -> str
         return _json(explanations)
     if format == "markdown":
         return "\n".join(_markdown(e) for e in explanations)
-    return "\n".join(_table(e, view.unicode) for e in explanations)
+    width = min(WIDTH, view.width or WIDTH)
+    return "\n".join(_table(e, width, view.unicode) for e in explanations)
 
 
 def _json(explanations: Sequence[Explanation]) -> str:
@@ -57,10 +58,10 @@ def _json(explanations: Sequence[Explanation]) -> str:
     return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
 
-def _table(explanation: Explanation, unicode: bool) -> str:
+def _table(explanation: Explanation, width: int, unicode: bool) -> str:
     parts = [_title(explanation)]
     for title, lines in _sections(explanation):
-        parts += ["", title, *(f"  {line}".rstrip() for line in lines)]
+        parts += ["", title, *(f"  {line}".rstrip() for line in broken(lines, width - 2))]
     return "".join(f"{escaped(signs(line, unicode), unicode)}\n" for line in parts)
 
 
@@ -68,7 +69,7 @@ def _markdown(explanation: Explanation) -> str:
     """Code blocks: nothing acts in them, and their fence is longer than any run of backticks inside."""
     parts = [f"### {markdown_code(_title(explanation))}"]
     for title, lines in _sections(explanation):
-        body = "\n".join(escaped(line) for line in lines)
+        body = "\n".join(escaped(line) for line in broken(lines, WIDTH - 2))
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", body)), default=0))
         parts += ["", f"#### {markdown_code(title)}", "", f"{fence}text", body, fence]
     return "\n".join(parts) + "\n"
@@ -104,14 +105,14 @@ def _sections(explanation: Explanation) -> Iterator[Section]:
     yield from _machine(explanation, explanation.kernel)
 
 
-def _operands(explanation: Explanation) -> Iterator[str]:
+def _operands(explanation: Explanation) -> Iterator[Line]:
     sides = (("input", explanation.inputs), ("output", explanation.outputs))
     for side, touched in sides:
         for one in touched:
             yield from _operand(f"{side} {one.slot}", one)
 
 
-def _operand(label: str, one: Touched) -> Iterator[str]:
+def _operand(label: str, one: Touched) -> Iterator[Line]:
     if one.tensor is None:
         yield f"{label}  omitted"
         return
@@ -119,7 +120,7 @@ def _operand(label: str, one: Touched) -> Iterator[str]:
     yield f"    {_described(one.tensor)}, {one.tensor.bytes:,} B"
     if one.why:
         moved = f"touches {one.bytes:,} B: " if one.bytes else ""
-        yield from _wrapped(f"    {moved}{shown(one.why)}", "    ")
+        yield from wrapped(f"    {moved}{shown(one.why)}", "    ")
     if one.memory != one.tensor.name:
         yield f"    in memory: {shown(one.memory)}"
     if one.inside:
@@ -138,35 +139,35 @@ def _shape(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "scalar"
 
 
-def _work(explanation: Explanation) -> Iterator[str]:
+def _work(explanation: Explanation) -> Iterator[Line]:
     counted, dense, work = explanation.counted, explanation.dense, explanation.counted.work
     if counted.absorbed:
-        yield from _wrapped(f"nothing of its own: {shown(counted.absorbed)}")
+        yield from wrapped(f"nothing of its own: {shown(counted.absorbed)}")
         yield f"on its own it would be {dense.macs:,} MACs, {dense.ops:,} OPs"
     if explanation.formula:
-        yield from _wrapped(f"formula     {shown(explanation.formula)}")
+        yield from wrapped(f"formula     {shown(explanation.formula)}")
     yield f"MACs        {counted.macs:,}{_of_repeats(work.macs, counted.repeat)}"
     if dense.valid_macs is not None:
         what = "counted dense" if work.macs == dense.macs else "and so counted"
         yield f"valid MACs  {dense.valid_macs:,} not on padding or behind a mask; {what}"
     if explanation.estimate.effective is not None and counted.macs:
-        yield from _wrapped(f"effective   {_effective(explanation.effective)}")
+        yield from wrapped(f"effective   {_effective(explanation.effective)}")
     yield f"OPs         {counted.ops:,}"
     for term in explanation.terms if not counted.absorbed else ():
         yield from _term(term)
     for operand in _counts(explanation):
-        yield from _wrapped(f"    {operand.symbol}: {operand.said}", "        ")
+        yield from wrapped(f"    {operand.symbol}: {operand.said}", "        ")
     yield f"parameters  {explanation.parameters:,}"
     yield f"computes in {counted.compute_dtype}, class {work.op_class.value}"
     if work.note:
-        yield from _wrapped(f"note        {shown(work.note)}")
+        yield from wrapped(f"note        {shown(work.note)}")
     if not work.modelled:
         yield "no cost rule: its operations are not counted, its bytes are"
         yield "            give it one: --ops FILE; see: effcli help counting"
     first, *others = explanation.convention or ("",)
-    yield from _wrapped(f"convention  {escaped(first)}")
+    yield from wrapped(f"convention  {escaped(first)}")
     for paragraph in others:
-        yield from _wrapped(f"            {escaped(paragraph)}")
+        yield from wrapped(f"            {escaped(paragraph)}")
     yield f"rule        {explanation.rule}"
 
 
@@ -184,14 +185,14 @@ def _effective(found: NodeEffective | None) -> str:
     )
 
 
-def _convention(node: NodeCount, explanation: Explanation) -> Iterator[str]:
+def _convention(node: NodeCount, explanation: Explanation) -> Iterator[Line]:
     """This node and the whole network as another tool counts them, and what that tool does otherwise."""
     whole = explanation.estimate.convention
     assert whole is not None
-    yield from _wrapped(f"node        {node.why or _as_counted(node.macs, node.flops)}")
+    yield from wrapped(f"node        {node.why or _as_counted(node.macs, node.flops)}")
     yield f"network     {_as_counted(whole.macs, whole.flops)}, {whole.parameters:,} parameters"
     for difference in (*whole.differences, f"source: {whole.source}"):
-        yield from _wrapped(f"- {shown(difference)}", "  ")
+        yield from wrapped(f"- {shown(difference)}", "  ")
 
 
 def _as_counted(macs: int | None, flops: int) -> str:
@@ -212,7 +213,7 @@ def _body(path: str, repeat: int, nodes: int, macs: int, ops: int) -> str:
     return f"{shown(path)}: {repeat:,} runs, {nodes:,} nodes, in all {macs:,} MACs, {ops:,} OPs"
 
 
-def _field(name: str, field: Field) -> Iterator[str]:
+def _field(name: str, field: Field) -> Iterator[Line]:
     """Extents by axis, and their geometry."""
     yield f"{_extent(field.size)} at {shown(name)}, of {shown(field.input)}"
     yield f"    stride {_numbers(field.stride)}, start {_numbers(field.start)}, padding {_numbers(field.padding)}"
@@ -228,7 +229,7 @@ def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{v:g}" for v in values)
 
 
-def _without_kernel(explanation: Explanation) -> Iterator[str]:
+def _without_kernel(explanation: Explanation) -> Iterator[Line]:
     if explanation.bodies:
         yield "none: its bodies' nodes are kernels of their own"
     elif explanation.counted.absorbed:
@@ -248,7 +249,7 @@ def _without_kernel(explanation: Explanation) -> Iterator[str]:
         yield f"see: effcli explain {path} '#{first}'"
 
 
-def _kernel(part: KernelPart) -> Iterator[str]:
+def _kernel(part: KernelPart) -> Iterator[Line]:
     kernel = part.kernel
     yield from _named(
         "nodes", [f"{shown(n)} ({shown(o)})" for n, o in zip(kernel.nodes, kernel.ops_named, strict=True)]
@@ -261,18 +262,18 @@ def _kernel(part: KernelPart) -> Iterator[str]:
     yield "what crosses its border in one run"
     for crossing in part.crossings:
         yield f"  {crossing.symbol:<11} {crossing.bytes:>13,} B  {shown(crossing.tensor.name)}"
-        yield from _wrapped(f"      {_described(crossing.tensor)}: {shown(crossing.why)}", "        ")
+        yield from wrapped(f"      {_described(crossing.tensor)}: {shown(crossing.why)}", "        ")
     yield from _named("stays inside", [shown(t.name) for t in part.internal])
     yield from _named("absorbed", [f"{shown(a.name)} ({shown(a.op)}): {shown(a.why)}" for a in part.absorbed])
     for term in part.terms[:4]:
         yield from _term(term)
 
 
-def _named(label: str, names: Sequence[str]) -> Iterator[str]:
+def _named(label: str, names: Sequence[str]) -> Iterator[Line]:
     if names:
         yield label
     for name in names[:_MOST]:
-        yield from _wrapped(f"  {name}", "      ")
+        yield from wrapped(f"  {name}", "      ")
     if len(names) > _MOST:
         yield f"  and {len(names) - _MOST} more"
 
@@ -286,12 +287,12 @@ def _machine(explanation: Explanation, part: KernelPart) -> Iterator[Section]:
     yield "Numbers of the machine", list(_machine_numbers(terms))
     yield "Time", [line for term in terms for line in _term(term)]
     keys = dict.fromkeys(o.source for t in terms for o in t.operands if o.source in machine.profile.sources)
-    found = [line for key in keys for line in _wrapped(f"{key}: {escaped(machine.profile.sources[key])}", "    ")]
+    found = [line for key in keys for line in wrapped(f"{key}: {escaped(machine.profile.sources[key])}", "    ")]
     if found:
         yield "Sources", found
 
 
-def _machine_numbers(terms: Sequence[Term]) -> Iterator[str]:
+def _machine_numbers(terms: Sequence[Term]) -> Iterator[Line]:
     """Every number that is not counted and not a term's result, once."""
     results = {t.name for t in terms}
     found: dict[str, Operand] = {}
@@ -303,26 +304,26 @@ def _machine_numbers(terms: Sequence[Term]) -> Iterator[str]:
         yield from _number(operand, width)
 
 
-def _number(operand: Operand, width: int) -> Iterator[str]:
+def _number(operand: Operand, width: int) -> Iterator[Line]:
     value = f"{operand.text or written(operand.value)}{'' if operand.text else ' ' + operand.unit}".rstrip()
     said = f"  {escaped(operand.said)}" if operand.said else ""
-    yield from _wrapped(f"{operand.symbol:<{width}}  {escaped(value)}{said}", "    ")
+    yield from wrapped(f"{operand.symbol:<{width}}  {escaped(value)}{said}", "    ")
     if operand.key:
         note = f": {escaped(operand.note)}" if operand.note else ""
-        yield from _wrapped(f"    {escaped(operand.key)} ({operand.kind}, {escaped(operand.source)}){note}", "    ")
+        yield from wrapped(f"    {escaped(operand.key)} ({operand.kind}, {escaped(operand.source)}){note}", "    ")
     elif operand.source:
         yield f"    given: {operand.source}"
 
 
-def _term(term: Term) -> Iterator[str]:
+def _term(term: Term) -> Iterator[Line]:
     """name = expression / = numbers / = result."""
     result = f"= {written(term.value)}{f' {term.unit}' if term.unit else ''}{_rounded(term)}"
     if not term.operands:
         yield f"{term.name} {result}"
         return
-    yield from _wrapped(f"{term.name} = {term.expression}", "    ")
+    yield from wrapped(f"{term.name} = {term.expression}", "    ")
     if term.filled != written(term.value):
-        yield from _wrapped(f"  = {term.filled}", "    ")
+        yield from wrapped(f"  = {term.filled}", "    ")
     yield f"  {result}"
 
 
@@ -337,7 +338,7 @@ def _rounded(term: Term) -> str:
     return f"  ({read(term.value) if read else format_count(term.value, term.unit)})"
 
 
-def _result(explanation: Explanation, part: KernelPart) -> Iterator[str]:
+def _result(explanation: Explanation, part: KernelPart) -> Iterator[Line]:
     time, estimate = part.time, explanation.estimate
     assert time is not None
     assert estimate.machine is not None
@@ -352,7 +353,7 @@ def _result(explanation: Explanation, part: KernelPart) -> Iterator[str]:
         yield f"energy {format_energy(part.energy_j)}"
 
 
-def _trust(machine: Machine, dtype: str) -> Iterator[str]:
+def _trust(machine: Machine, dtype: str) -> Iterator[Line]:
     """The runtime's grade and what it rests on; that of another data type says nothing of this network."""
     runtime = machine.runtime
     fit = runtime.calibration
@@ -365,7 +366,7 @@ def _trust(machine: Machine, dtype: str) -> Iterator[str]:
         error = "none" if held_out is None else format_percent(held_out)
         counts = f"{fit.measurements:g} measurements of {fit.models:g} networks"
         yield f"grade {runtime.grade}: {counts}, held-out error {error}"
-        yield from _wrapped(f"    {escaped(fit.source)}", "    ")
+        yield from wrapped(f"    {escaped(fit.source)}", "    ")
 
 
 def _margin(winner: str, compute_s: float, memory_s: float, overhead_s: float) -> str:
@@ -376,15 +377,3 @@ def _margin(winner: str, compute_s: float, memory_s: float, overhead_s: float) -
     if not parts[second]:
         return ", nothing else takes time"
     return f": {first / parts[second]:.3g} × {second}"
-
-
-def _wrapped(line: str, indent: str = "            ") -> Iterable[str]:
-    """`line` in lines of WIDTH, less the sections' own indent; names are not broken."""
-    return textwrap.wrap(
-        line,
-        WIDTH - 2,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-    )

@@ -73,6 +73,22 @@ def test_lines_are_narrow_and_prose_is_whole(effcli, vww):
     assert "limited by compute" in out
 
 
+def test_a_narrow_terminal(effcli, vww, monkeypatch):
+    monkeypatch.setattr("efficiency_cli.commands.output._width", lambda: 60)
+    _, *lines = effcli("explain", vww, STEM, "--hw", "cortex-m7").out.splitlines()
+    # names and figures beside each other stay whole
+    assert [line for line in lines if len(line) > 60 and " = " in line] == []
+    assert sum(len(line) > 60 for line in lines) < len(lines) / 20
+    monkeypatch.setattr("efficiency_cli.commands.output._width", lambda: 200)
+    assert effcli("explain", vww, STEM).out == wide(effcli, vww, monkeypatch)
+
+
+def wide(effcli, vww, monkeypatch) -> str:
+    """As in a pipe, where there is no width."""
+    monkeypatch.setattr("efficiency_cli.commands.output._width", lambda: None)
+    return effcli("explain", vww, STEM).out
+
+
 def test_without_a_machine(effcli):
     result = effcli("explain", RESNET, "/conv1/Conv")
     assert (result.code, result.err) == (0, "")
