@@ -21,6 +21,8 @@ MAX_ELEMENTS = 2**63 - 1
 MAX_RANK = 64
 # what the command in the error message suggests for a dimension that must be given
 EXAMPLE_SIZE = 128
+# dimensions told in one error; decoders' caches have one or two dozen inputs with a symbol each
+MOST_MISSING = 30
 
 
 class Use(Struct, frozen=True):
@@ -254,15 +256,17 @@ def _check_names(inputs: Mapping[str, Sequence[Declared] | None], request: Reque
 
 def _missing(missing: Mapping[str, str], path: str) -> MissingDimension:
     flags = []
-    for key in missing:
+    for key in list(missing)[:MOST_MISSING]:
         if key.endswith("[…]"):
             flags.append(f"--shape {_quoted(key[:-3] + '=1x' + str(EXAMPLE_SIZE))}")
         else:
             flags.append(f"--dim {_quoted(f'{key}={EXAMPLE_SIZE}')}")
     many = "dimensions need" if len(missing) > 1 else "a dimension needs"
+    where = list(missing.values())[:MOST_MISSING]
+    more = [f"and {len(missing) - len(where):,} more"] if len(missing) > len(where) else []
     return MissingDimension(
         f"{many} a value before this model can be counted",
-        where=tuple(missing.values()),
+        where=(*where, *more),
         hint=f"effcli analyze {_quoted(path)} {' '.join(flags)}",
     )
 

@@ -15,7 +15,7 @@ from efficiency_cli.graph.model import DType
 from efficiency_cli.graph.shapes.scope import graphs_of
 
 # a model of more nodes than this, functions inlined, is refused: real ones stay under 40,000, and these take seconds
-MAX_NODES = 60_000
+MAX_NODES = 50_000
 # what functions expand to, in bytes: as much as a file may hold without its weights
 MAX_EXPANDED_BYTES = 64 * 2**20
 # functions inside each other; exporters stop at a handful

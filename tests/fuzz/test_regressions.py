@@ -155,6 +155,31 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
         of_opset(-(2**40)),
         RESULT,
     ),
+    "type_of_32_bits": (
+        model([node("SequenceEmpty", [], ["s"], dtype=2**31), node("Identity", ["s"], ["n"]), node("Relu")]),
+        refused("contradicts its operands"),
+    ),
+    "size_beyond_64_bits": (
+        model(
+            [
+                node(
+                    "MatMulNBits",
+                    ["x", "w", "s"],
+                    ["a"],
+                    domain="com.microsoft",
+                    K=3,
+                    N=2**63 - 1,
+                    bits=4,
+                    block_size=16,
+                ),
+                node("Concat", ["a", "a"], ["b"], axis=1),
+                node("BiasSplitGelu", ["b", "b"], ["c"], domain="com.microsoft"),
+                node("Relu", ["b"]),
+            ],
+            weights=[TensorProto(name="w", data_type=TensorProto.UINT8, dims=[1]), ints("s", [1])],
+        ),
+        refused(""),
+    ),
     "node_without_output": (model([idle(), node("Relu")]), RESULT),
     "attention_of_rank_1": (
         microsoft("Attention", ["a", "b", "c"], [2], [4], [4], num_heads=1),

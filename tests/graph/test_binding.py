@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efficiency_cli.errors import EffcliError, MissingDimension, ModelError, UsageError
-from efficiency_cli.graph.binding import Binding, Declared, Request, bind, reject_unused
+from efficiency_cli.graph.binding import MOST_MISSING, Binding, Declared, Request, bind, reject_unused
 
 Inputs = Mapping[str, Sequence[Declared] | None]
 IMAGE: Inputs = {"x": ["batch", 3, "height", "width"]}
@@ -150,6 +150,13 @@ def test_following_the_hint_is_enough(inputs: Inputs) -> None:
     result = bound(inputs, dims=dims, shapes=shapes)
     assert result.unused == {}
     assert all(d > 0 for shape in result.shapes.values() for d in shape)
+
+
+def test_many_missing_dimensions_are_told_in_parts() -> None:
+    error = refusal({f"x{k}": [1, f"d{k}"] for k in range(1000)})
+    assert len(error.where) == MOST_MISSING + 1
+    assert error.where[-1] == f"and {1000 - MOST_MISSING} more"
+    assert error.hint.count(" --dim ") == MOST_MISSING
 
 
 def test_a_path_with_a_space_is_quoted_in_the_hint() -> None:

@@ -183,7 +183,12 @@ class Walker:
             raise _contradiction(node, operands, hazard)
         if schema is None or any(o is None for o, i in zip(operands, node.input, strict=False) if i):
             return [None] * len(node.output)
-        types = {i: o.proto() for i, o in zip(node.input, operands, strict=False) if i and o is not None}
+        try:
+            types = {i: o.proto() for i, o in zip(node.input, operands, strict=False) if i and o is not None}
+        except ValueError as error:  # of a rule of ours, from attributes
+            raise _contradiction(
+                node, operands, "a size or a type is beyond 64 bits or what types there are"
+            ) from error
         data = {}
         for name in node.input:
             value = scope.value_of(name) if name else None
