@@ -13,7 +13,13 @@ import re
 LONGEST = 200
 _HEAD = 40
 # our own signs where the output takes ASCII only
-_ASCII = str.maketrans({"…": "...", "–": "-", "×": "x", "µ": "u", "·": "*", "≥": ">=", "≤": "<="})
+_ASCII = str.maketrans(
+    {"…": "...", "–": "-", "×": "x", "µ": "u", "·": "*", "≥": ">=", "≤": "<=", "−": "-", "÷": "/", "→": "->"}
+    # of formulas in the cost rules
+    | {"Π": "prod ", "√": "sqrt ", "α": "alpha", "β": "beta", "²": "^2", "³": "^3", "ᵈ": "^d", "ᵀ": "^T", "₂": "_2"}
+    | {"Σ": "sum ", "θ": "theta", "π": "pi", "\u0303": "~"}
+    | {"⌈": "ceil(", "⌉": ")", "⌊": "floor(", "⌋": ")", "‖": "||", "⊗": "outer"}
+)
 # first characters that spreadsheets take for a formula, the full-width ones as well
 _FORMULA = tuple("=+-@＝＋－＠")
 _MARKDOWN = re.compile(r"[\\`*\[\]|~]|:(?=//)|(?<=www)\.|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

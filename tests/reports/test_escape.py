@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -86,3 +87,10 @@ def test_nobody_is_mentioned() -> None:
 def test_our_own_signs_in_ascii() -> None:
     assert signs("18 – 20 µs, 3 × 3…", unicode=False) == "18 - 20 us, 3 x 3..."
     assert signs("18 – 20 µs", unicode=True) == "18 – 20 µs"
+
+
+def test_formulas_of_cost_rules_have_a_spelling_in_ascii() -> None:
+    from efficiency_cli import costs
+
+    for path in sorted(Path(costs.__file__).parent.glob("*.py")):
+        assert signs(path.read_text(encoding="utf-8"), unicode=False).isascii(), path.name
