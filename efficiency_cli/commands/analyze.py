@@ -10,7 +10,7 @@ import click
 
 from efficiency_cli.commands import options, values
 from efficiency_cli.commands.asked import Asked
-from efficiency_cli.commands.options import CountingOptions, HardwareOptions, ModelOptions, PhaseOptions
+from efficiency_cli.commands.options import CountingOptions, HardwareOptions, MemoryOptions, ModelOptions, PhaseOptions
 from efficiency_cli.commands.output import OutputOptions
 from efficiency_cli.errors import ExitCode, Inconclusive, ProfileError
 
@@ -29,6 +29,7 @@ _MOST_NAMED = 5
 @options.model
 @options.counting
 @options.phase
+@options.memory
 @options.hardware
 @options.output
 @options.strict
@@ -37,6 +38,7 @@ def command(
     sizes: ModelOptions,
     counting: CountingOptions,
     phase: PhaseOptions,
+    memory: MemoryOptions,
     hardware: HardwareOptions,
     output: OutputOptions,
     strict: bool,
@@ -55,7 +57,7 @@ def command(
 
     targets = output.checked(reports.formats, inputs=[model, *hardware.hw])
     machines = _with_runtime(hardware.profiles(), hardware.runtime, output)
-    estimates = _estimates(model, Asked(sizes, counting, phase), machines, hardware)
+    estimates = _estimates(model, Asked(sizes, counting, phase), machines, hardware, memory)
     output.write(targets, lambda t: reports.render(t.format, estimates, output.view(t), command="analyze"))
     output.notes(note for e in estimates for note in reports.notes_of(e))
     if strict:
@@ -63,13 +65,19 @@ def command(
     return ExitCode.OK
 
 
-def _estimates(path: str, asked: Asked, machines: Sequence[Profile], hardware: HardwareOptions) -> list[Estimate]:
+def _estimates(
+    path: str, asked: Asked, machines: Sequence[Profile], hardware: HardwareOptions, memory: MemoryOptions
+) -> list[Estimate]:
     """One estimate a machine; one without machine when none was named. The model is read once."""
     from msgspec.structs import replace
 
     phase = asked.phase.chosen()
     network = asked.counted(path, phase)
     estimates = [replace(e, **asked.beside(network)) for e in _on_each(network, machines, hardware)]
+    if memory.wanted:
+        from efficiency_cli.commands.footprints import with_memory
+
+        estimates = [with_memory(e, path, asked, phase, memory.order or "file") for e in estimates]
     return estimates if phase is None else _of_phase(path, asked, phase, estimates, machines, hardware)
 
 

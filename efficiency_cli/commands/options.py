@@ -3,6 +3,7 @@
     @options.model          adds --dim --shape --batch        and passes  shapes: ModelOptions
     @options.counting       adds --count --branch --trip --ops …     and passes  counting: CountingOptions
     @options.phase          adds --phase --context                   and passes  phase: PhaseOptions
+    @options.memory         adds --memory --order                    and passes  memory: MemoryOptions
     @options.hardware       adds --hw --runtime --set …       and passes  hardware: HardwareOptions
     @options.output(...)    adds --format --color -q -v       and passes  output: OutputOptions
 
@@ -277,6 +278,32 @@ phase = _gathered(
             "see: effcli help decoders.",
         ),
         option("--context", type=values.Size("--context 128"), help="Tokens of the context, for --phase."),
+    ],
+)
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """Whether memory is told in full, and in which order kernels run for that."""
+
+    memory: bool
+    order: str | None
+
+    @property
+    def wanted(self) -> bool:
+        return self.memory or self.order is not None
+
+
+memory = _gathered(
+    "memory",
+    MemoryOptions,
+    [
+        option("--memory", is_flag=True, help="Show the memory over the schedule: a plan, what fits, what would."),
+        option(
+            "--order",
+            type=values.OneOf("file", "best"),
+            help="Order in which kernels run, for --memory: best searches one with a lower peak.",
+        ),
     ],
 )
 

@@ -58,6 +58,7 @@ HOLDS = ("weights", "activations")
 LEVEL_KINDS = ("memory", "cache")
 # which results may lie over operands (`roofline.memory.policy`), each including those before
 OVERWRITES = ("none", "elementwise", "depthwise", "overlap")
+CONSTANTS = ("packed", "unpacked")
 SKIPS = ("none", "zero-channels")
 # machines whose memories are filled by the software, tensor by tensor, unless a level says otherwise
 MANAGED_CLASSES = ("mcu", "npu")
@@ -241,6 +242,9 @@ class MemoryUse(Struct, frozen=True):
         Mapping[Annotated[str, OneOf(CLASS_KEYS)], Count],
         "scratch by class, in im2col columns: each holds the operands of one result in 16 bits",
     ] = field(default_factory=dict)
+    constants: Annotated[
+        str, OneOf(CONSTANTS), "quantised constants that leave the network: as stored, or in the type they leave in"
+    ] = CONSTANTS[0]
     alignment: Annotated[Capacity | None, "each buffer begins at a multiple of it"] = None
     factor: Annotated[Quantity | None, Measure("fraction", positive=True), "activations over the planned arena"] = None
     offset: Annotated[Capacity | None, "activations beyond the arena"] = None
@@ -248,6 +252,10 @@ class MemoryUse(Struct, frozen=True):
     ram: Annotated[PerPart | None, "RAM of the runtime itself"] = None
     code: Annotated[PerPart | None, "code and tables in flash, beside the weights"] = None
     calibration: Annotated[Calibration | None, "what factor and offset were fitted to"] = None
+
+
+# every buffer on its own
+DEFAULT_MEMORY = MemoryUse()
 
 
 class Runtime(Struct, frozen=True):

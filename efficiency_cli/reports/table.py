@@ -66,7 +66,7 @@ class _Screen:
             title = Line("", (Part(title_of(estimate, chosen, len(rows), view)),))
             last = [self._text(""), *self._laid_out(title, label=0), *self._table(estimate, chosen), *last]
         room = _SCREEN - len(head) - len(last) + max(len(chosen) - _ROWS, 0)
-        lines = [*head, *self._summary(estimate, room), *last]
+        lines = [*head, *self._summary(estimate, room), *last, *self._memory(estimate)]
         return "".join(f"{text.rstrip()}\n" for text in map(self._printed, lines))
 
     def _printed(self, line: Text) -> str:
@@ -149,6 +149,39 @@ class _Screen:
             # wide characters take two cells, so at least half of the excess can go at once
             text = text[max(1, (cell_len(text) - room + len(gap)) // 2) :]
         return gap + text
+
+    def _memory(self, estimate: Estimate) -> list[Text]:
+        """The section of --memory: lines, the chart, what is alive at the peak."""
+        footprint = estimate.memory
+        if footprint is None:
+            return []
+        from efficiency_cli.reports import memory
+
+        title = Line("", (Part(memory.title_of(footprint)),))
+        found = [self._text(""), *self._laid_out(title, label=0)]
+        for line in memory.lines_of(footprint):
+            found += self._laid_out(line)
+        bars = memory.bars_of(footprint, self.view.width, self.view.unicode)
+        if bars is not None:
+            found += [self._made(line) for line in ("", *bars.rows, bars.axis)]
+        alive = footprint.at_peak if self.view.top is None else footprint.at_peak[: self.view.top]
+        if alive:
+            told = f"Alive at the peak ({len(alive):,} of {len(footprint.at_peak):,} buffers)"
+            found += [self._text(""), *self._laid_out(Line("", (Part(told),)), label=0)]
+            found += self._grid(memory.PLAN_TITLES, memory.plan_rows(alive))
+        return found
+
+    def _grid(self, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Text]:
+        """Columns as wide as their widest cells; the first, a name, gives way."""
+        cells = [[self._text(c).plain for c in row] for row in (titles, *rows)]
+        widths = [max(len(row[k]) for row in cells) for k in range(len(titles))]
+        widths[0] = max(min(widths[0], self.width - _INDENT - sum(widths[1:]) - _GAP * (len(titles) - 1)), 4)
+        lines = []
+        for row in cells:
+            rest = "".join(f"{' ' * _GAP}{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))
+            lines.append(self._made(f"{' ' * _INDENT}{self._tail(row[0], widths[0]):<{widths[0]}}{rest}"))
+        lines[0].style = _STYLES["label"]
+        return lines
 
     # --- table -----------------------------------------------------------------------------
     # rich's own tables take 0.7 ms a row: half a minute for all kernels of a large network

@@ -31,6 +31,7 @@ from efficiency_cli.roofline.totals import Coverage, Totals, counted
 if TYPE_CHECKING:
     from efficiency_cli.roofline.conventions import Convention
     from efficiency_cli.roofline.effective import Effective
+    from efficiency_cli.roofline.memory.footprint import Footprint
     from efficiency_cli.roofline.report_format import Report
 
 # index arithmetic runs beside the network's own and is not worth a note
@@ -70,6 +71,7 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
     generation: Generation | None = None
     effective: Effective | None = None
     convention: Convention | None = None
+    memory: Footprint | None = None
 
     @property
     def model(self) -> Model:

@@ -16,6 +16,7 @@ from efficiency_cli.hardware.profile import Quantity, numbers
 from efficiency_cli.roofline.energy import Joules
 from efficiency_cli.roofline.latency import KernelTime, Machine, Times
 from efficiency_cli.roofline.memory import Fit
+from efficiency_cli.roofline.memory.report_data import memory_part
 from efficiency_cli.roofline.network import CountedNode, Kernel
 from efficiency_cli.roofline.report_format import (
     SCHEMA_VERSION,
@@ -64,6 +65,7 @@ def report_of(estimate: Estimate, command: str = "analyze") -> Report:
         "notes": list(estimate.notes),
         "nodes": _nodes(estimate),
         "kernels": kernels,
+        "memory": memory_part(estimate.memory),
     }
 
 

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, TypedDict
 
 from msgspec import Meta
 
+from efficiency_cli.roofline.memory.report_format import MemoryPart
+
 SCHEMA_VERSION = 1
 
 Count = Annotated[int, Meta(ge=0)]
@@ -291,6 +293,7 @@ class Report(TypedDict):
     notes: list[str]
     nodes: list[NodePart]
     kernels: list[KernelPart]
+    memory: Annotated[MemoryPart | None, Meta(description="null where it was not asked for (--memory)")]
 
 
 class Results(TypedDict):

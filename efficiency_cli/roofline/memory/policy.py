@@ -26,7 +26,9 @@ from efficiency_cli.roofline.network import Kernel, Network, Scope, key_in
 NONE, ELEMENTWISE, DEPTHWISE, OVERLAP = OVERWRITES
 # operators that write rows into a block: operand 0, or the past keys and values -> the outputs
 _WRITTEN_INTO = {
-    **dict.fromkeys(("ScatterElements", "ScatterND", "TensorScatter"), {0: 0}),
+    "ScatterElements": {0: 0},
+    "ScatterND": {0: 0},
+    "TensorScatter": {0: 0},
     "GroupQueryAttention": {3: 1, 4: 2},
 }
 
@@ -81,7 +83,7 @@ class Needs(Struct, frozen=True):
         return {(o.result, o.operand): o.gap for o in self.overlaps}
 
 
-def needs_of(network: Network, kernels: Sequence[Kernel], blocks: Sequence[Block], policy: Policy = Policy()) -> Needs:
+def needs_of(network: Network, kernels: Sequence[Kernel], blocks: Sequence[Block], policy: Policy) -> Needs:
     """The blocks with the scratch that the policy needs, and what it allows to lie over each other."""
     count = len(kernels)
     blocks = [*blocks, *_columns(kernels, policy)]
