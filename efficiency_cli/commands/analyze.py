@@ -12,7 +12,7 @@ from efficiency_cli.commands import options, values
 from efficiency_cli.commands.asked import Asked
 from efficiency_cli.commands.options import CountingOptions, HardwareOptions, MemoryOptions, ModelOptions, PhaseOptions
 from efficiency_cli.commands.output import OutputOptions
-from efficiency_cli.errors import ExitCode, Inconclusive, ProfileError
+from efficiency_cli.errors import EffcliError, ExitCode, Inconclusive, ProfileError
 
 if TYPE_CHECKING:
     from efficiency_cli.hardware.profile import Profile
@@ -98,12 +98,12 @@ def _of_phase(
     hardware: HardwareOptions,
 ) -> list[Estimate]:
     """The estimates with their phase, and the other phase's time where the file can run in it too."""
-    from efficiency_cli.roofline.phases import PhaseError, generating
+    from efficiency_cli.roofline.phases import generating
 
     others: Sequence[Estimate | None] = [None] * len(estimates)
     # standard input cannot be read twice
     if machines and path != "-":
-        with suppress(PhaseError):  # a file of one phase
+        with suppress(EffcliError):  # a file of one phase, or sizes that were given for this one
             others = _on_each(asked.counted(path, phase.other), machines, hardware)
     return [generating(e, phase, other) for e, other in zip(estimates, others, strict=True)]
 

@@ -117,13 +117,13 @@ class Phase:
             raise PhaseError(
                 f"--phase {self.name} needs a decoder with a key/value cache",
                 where="no input is called past_key_values.* or the like, and no output present.*",
-                hint="set its sizes instead: --dim NAME=N",
+                hint="leave out --phase; sizes are set with --dim NAME=N",
             )
         if not axes.tokens:
             raise PhaseError(
                 f"--phase {self.name}: no input of tokens is known",
                 where="none is called input_ids or inputs_embeds, or looks rows up in a table",
-                hint="set the sizes instead: --dim NAME=N",
+                hint="leave out --phase; sizes are set with --dim NAME=N",
             )
         if self.name == DECODE and not axes.past and not axes.buffers:
             raise PhaseError(

@@ -169,6 +169,13 @@ def test_a_phase_on_the_first_screen(effcli):
     assert "assumed" not in result.err.replace("'batch'", "").partition("sequence")[2]
 
 
+@pytest.mark.parametrize("given", [("--dim", "past_sequence_length=64"), ("--shape", "input_ids=1x1")])
+def test_sizes_of_one_phase_are_no_mistake_in_the_other(effcli, given):
+    totals = analyzed(effcli, SAMPLE, "--phase", "decode", "--context", "64", "--hw", "a100", *given)["totals"]
+    assert totals["tpot_s"] == totals["latency_s"]
+    assert totals["ttft_s"] is None
+
+
 def test_a_decoder_makes_tokens(effcli):
     arguments = (SAMPLE, "--context", "64", "--hw", "a100")
     assert " tokens/s" in effcli("analyze", *arguments, "--phase", "decode").out
