@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz_bombs import INT64, STRING, ints, model, node, value
+from fuzz_bombs import INT64, STRING, ints, model, node, scalar, value
 from fuzz_parent import run_together
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
@@ -202,6 +202,10 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
     "names_that_are_no_text": (one("Relu").replace(b"Relu", b"R\xffl\xfe"), refused("not UTF-8")),
     "names_that_are_taken": (
         model([node("Relu", ["x"], [f"y{k}"], name=n) for k, n in enumerate(["n#2", "n", "n", "n#2"])], outputs=["y0"]),
+        RESULT,
+    ),
+    "recurrent_of_no_rank": (
+        model([node("RNN", ["s", "w", "w"], ["a"]), node("Relu")], weights=[scalar("s", 1), ints("w", [1, 2])]),
         RESULT,
     ),
     # a hint that could not be typed

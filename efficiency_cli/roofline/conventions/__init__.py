@@ -77,7 +77,8 @@ def _of_node(tool: Tool, counted: CountedNode, network: Network) -> NodeCount:
         return NodeCount(nothing, 0, _UNSEEN)
     try:
         found = tool.rule(operands_of(counted), network.dense_work(counted.node, counted.graph).macs)
-    except CostError:
+    except (CostError, ArithmeticError, LookupError, TypeError, ValueError):
+        # what our own rule made of operands like these, it said before
         return NodeCount(nothing, 0, _UNKNOWN)
     if found is None:
         return NodeCount(nothing, 0, _NO_RULE)
