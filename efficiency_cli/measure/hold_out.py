@@ -17,9 +17,9 @@ from efficiency_cli.measure.fit import LEAST_NOISE_SD, fit
 UPPER_QUANTILE = 0.9
 # below so many families left out, they say too little of the next one
 FEWEST_FOR_INTERVAL = 3
-# Families are what differs, each seen on a few boards: so many degrees of freedom a family. On the public
+# Families are what differs, each seen on some three boards: so many degrees of freedom a family. On the public
 # microcontroller measurements intervals made so hold 75 to 85 % of the families they were not made from.
-FREEDOM_PER_FAMILY = 2
+FREEDOM_PER_FAMILY = 3
 
 # called with how many of how many families are done
 Progress = Callable[[int, int], None]
