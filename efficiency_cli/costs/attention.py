@@ -163,7 +163,10 @@ def _unpacked(shape: Shape, heads: int) -> tuple[int, int, int, int]:
 
 @cost("Attention")
 def attention(op: Op) -> Work:
-    """Operands (B, H, S, D), or (B, S, H·D) with q_num_heads and kv_num_heads; cache in slots 4 and 5."""
+    """Operands (B, H, S, D), or (B, S, H·D) with q_num_heads and kv_num_heads; cache in slots 4 and 5.
+
+    Where nonpad_kv_seqlen (slot 6) is known, keys and values are a block of which only so much is used.
+    """
     q_heads, kv_heads = op.attr("q_num_heads", 0), op.attr("kv_num_heads", 0)
     batch, heads, queries, size = _unpacked(op.shape(0), q_heads)
     _, kv_heads, new, key_size = _unpacked(op.shape(1), kv_heads)
@@ -172,8 +175,13 @@ def attention(op: Op) -> Work:
         raise CostError(f"queries of {size} features meet keys of {key_size}")
     cache = _Cache((4, 5), (1, 2))
     keys = cache.length(op, new)
+    tables: dict[int, int] = {}
+    used = _constant(op, 6)
+    if used is not None and 0 < used < new and not op.has(4):
+        keys, tables = used, {slot: op.input(slot).bytes * used // new for slot in (1, 2)}
     sizes = _Heads(batch, heads, kv_heads, queries, new, keys, size, value_size)
-    return _attend(op, sizes, cache, masks=_present(op, 3), causal=op.attr("is_causal", 0) == 1)
+    causal = op.attr("is_causal", 0) == 1
+    return _attend(op, sizes, cache, masks=_present(op, 3), causal=causal, tables=tables)
 
 
 @cost("ai.onnx.preview::FlexAttention")

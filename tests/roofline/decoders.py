@@ -57,13 +57,13 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def saved(path: Path, inputs: str, outputs: str, body: str) -> Path:
+def saved(path: Path, inputs: str, outputs: str, body: str, opset: int = 23) -> Path:
     """Names with dots are in quotes, which the parser does not know."""
     text = f"g ({inputs}) => ({outputs}) {{ {body} }}"
     names = {name: f"x{k}x" for k, name in enumerate(sorted(set(text.split('"')[1::2])))}
     for name, plain in names.items():
         text = text.replace(quoted(name), plain)
-    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 23, "com.microsoft" : 1]>' + text)
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}, "com.microsoft" : 1]>{text}')
     back = {plain: name for name, plain in names.items()}
     _rename(model.graph, back)
     used = str(model)
@@ -148,6 +148,21 @@ def shared_buffer(path: Path, room: str = str(ROOM)) -> Path:
     present = _pair(f"float[b,2,{room},8]", "present.0.")
     body = _grouped("seqlens_k", "total_sequence_length")
     return saved(path, f"{inputs}, {past}", f"{LOGITS}, {present}", body)
+
+
+def attention_24(path: Path) -> Path:
+    """Opset 24: positions are scattered into a block, of which Attention is told how much is in use."""
+    inputs = f"{IDS}, int64[b] write_indices, int64[b] nonpad_kv_seqlen"
+    past = _pair(f"float[b,4,{ROOM},8]", "past_key_values.0.")
+    present = _pair(f"float[b,4,{ROOM},8]", "present.0.")
+    written = " ".join(
+        f'"present.0.{part}" = TensorScatter("past_key_values.0.{part}", {part[0]}, write_indices)'
+        for part in ("key", "value")
+    )
+    attend = 'o = Attention(q, "present.0.key", "present.0.value", , , , nonpad_kv_seqlen)'
+    joined = "r = Transpose<perm = [0, 2, 1, 3]>(o) f = Reshape(r, flat) y = MatMul(f, wo)"
+    body = f"{_PROJECTED} {_SPLIT} {written} {attend} {joined} {_END}"
+    return saved(path, f"{inputs}, {past}", f"{LOGITS}, {present}", body, opset=24)
 
 
 def static_cache(path: Path) -> Path:

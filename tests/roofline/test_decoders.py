@@ -68,6 +68,15 @@ def test_a_shared_buffer(tmp_path, room, phase, new, past):
     assert node.work.writes["present.0.key"] == new * 2 * HEAD * 4
 
 
+@pytest.mark.parametrize(("phase", "new", "past"), PHASES)
+def test_a_block_of_which_attention_is_told_how_much_is_used(tmp_path, phase, new, past):
+    result = counted(decoders.attention_24(tmp_path / "m.onnx"), phase)
+    assert result.totals.macs == by_hand(new, past)
+    assert result.totals.kv_cache_bytes == ROOM * A_POSITION
+    node = next(n for n in result.network.nodes if n.node.op == "Attention")
+    assert node.work.reads["present.0.key"] == (past + new) * HEADS * HEAD * 4
+
+
 def test_an_open_buffer_is_as_long_as_needed(tmp_path):
     path = decoders.shared_buffer(tmp_path / "m.onnx", "max_sequence_length")
     assert counted(path, "decode").totals.kv_cache_bytes == (CONTEXT + 1) * A_POSITION // 2
