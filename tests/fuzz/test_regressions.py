@@ -205,7 +205,10 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
         RESULT,
     ),
     "recurrent_of_no_rank": (
-        model([node("RNN", ["s", "w", "w"], ["a"]), node("Relu")], weights=[scalar("s", 1), ints("w", [1, 2])]),
+        model(
+            [node("Unknown", ["x"], ["u"], domain="f"), node("RNN", ["s", "w", "u"], ["a"]), node("Relu")],
+            weights=[scalar("s", 1), ints("w", [1, 2])],
+        ),
         RESULT,
     ),
     # a hint that could not be typed
