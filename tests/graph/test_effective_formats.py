@@ -297,3 +297,28 @@ def test_weights_that_are_not_read_are_named(tmp_path, node):
     assert result.macs == result.macs_nonzero == 6 * 6 * 6
     assert len(result.unread) == 1
     assert f"'w': weights of {node.op_type} are not read there" in result.unread[0]
+
+
+def test_memory_does_not_grow_with_the_weights(tmp_path):
+    """24 MiB of 4-bit weights, 48 M elements: less than two numbers of 64 bits for each of 1 M at once."""
+    import tracemalloc
+
+    width, rows, block = 4096, 12288, 32
+    size = rows * width // 2
+    with (tmp_path / "b.bin").open("wb") as file:
+        file.truncate(size)
+    stored = TensorProto(name="b", data_type=TensorProto.UINT8, data_location=TensorProto.EXTERNAL)
+    stored.dims.extend((rows, width // block, block // 2))
+    stored.external_data.add(key="location", value="b.bin")
+    settings = {"K": width, "N": rows, "bits": 4, "block_size": block}
+    node = helper.make_node("MatMulNBits", ["x", "b", "s"], ["y"], domain="com.microsoft", **settings)
+    path = saved(tmp_path / "m.onnx", [node], [stored, array(np.ones(1, np.float32), "s")], (1, width))
+    model = read_model(path)
+    tracemalloc.start()
+    try:
+        weights = Weights(model)
+        assert weights.zeros(model.graph.nodes[0], model.graph) == (Zeros(rows * width, 0, rows, frozenset()),)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * 8 << 20
