@@ -18,12 +18,16 @@ def profile_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a profile file.
 
     It cannot say everything that loading checks: units against dimensions, references between
-    keys, and that a number lies in its range stay with `effcli hw lint`.
+    keys, and that a number lies in its range stay with `effcli hw lint`. Below a `base` any part may be
+    left out, at every depth.
     """
-    return {"$schema": _DIALECT, "title": "effcli hardware profile", **_schema(Record(Profile))}
+    whole, part = _schema(Record(Profile)), _schema(Record(Profile), part=True)
+    told = {"$schema": _DIALECT, "title": "effcli hardware profile", "type": "object"}
+    return {**told, "if": {"required": ["base"]}, "then": part, "else": whole}
 
 
-def _schema(shape: Shape) -> dict[str, Any]:
+def _schema(shape: Shape, part: bool = False) -> dict[str, Any]:
+    """The schema of a shape; of a `part`, without what a whole one must have."""
     match shape:
         case Text():
             return {"type": "string", "minLength": 1}
@@ -32,12 +36,12 @@ def _schema(shape: Shape) -> dict[str, Any]:
         case Number():
             return _number(shape)
         case ListOf(item):
-            return {"type": "array", "items": _schema(item)}
+            return {"type": "array", "items": _schema(item, part)}
         case MapOf(key, item):
             names = {"propertyNames": _schema(key)} if isinstance(key, OneOf) else {}
-            return {"type": "object", "minProperties": 1, **names, "additionalProperties": _schema(item)}
+            return {"type": "object", "minProperties": 1, **names, "additionalProperties": _schema(item, part)}
         case Record(cls):
-            return _record(cls)
+            return _record(cls, part)
 
 
 def _choice(values: tuple[str, ...]) -> dict[str, Any]:
@@ -61,13 +65,13 @@ def _number(shape: Number) -> dict[str, Any]:
     }
 
 
-def _record(cls: type) -> dict[str, Any]:
+def _record(cls: type, part: bool) -> dict[str, Any]:
     known = fields_of(cls)
     properties = {
-        key: _schema(described.shape) | ({"description": described.doc} if described.doc else {})
+        key: _schema(described.shape, part) | ({"description": described.doc} if described.doc else {})
         for key, described in known.items()
     }
-    required = [key for key, described in known.items() if described.required]
+    required = [] if part else [key for key, described in known.items() if described.required]
     # what stands on another one may leave out what that one says
     needed = {"anyOf": [{"required": ["base"]}, {"required": required}]} if "base" in known else {"required": required}
     return {"type": "object", "properties": properties, **needed, "additionalProperties": False}

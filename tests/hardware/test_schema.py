@@ -60,8 +60,24 @@ def test_what_loading_refuses_the_schema_refuses(path: tuple[str, ...], value: o
     assert list(VALIDATOR.iter_errors(data))
 
 
+@pytest.mark.parametrize(
+    ("change", "fine"),
+    [
+        ({"memory": {"sram": {"size": {"value": "1 MiB", "source": "ds", "kind": "datasheet"}}}}, True),
+        ({"runtimes": {"plumerai": {"scale": 2}}}, False),
+        ({"memory": {"sram": {"sise": {}}}}, False),
+        ({"class": "toaster"}, False),
+    ],
+)
+def test_below_a_base_parts_may_be_left_out_and_must_be_right(change: dict[str, Any], fine: bool) -> None:
+    data = {"schema_version": 1, "base": "cortex-m7", "sources": {"ds": "a data sheet"}, **change}
+    assert (not list(VALIDATOR.iter_errors(data))) is fine
+    del data["base"]
+    assert list(VALIDATOR.iter_errors(data))
+
+
 def test_every_key_is_described() -> None:
-    runtime = profile_schema()["properties"]["runtimes"]["additionalProperties"]
+    runtime = profile_schema()["else"]["properties"]["runtimes"]["additionalProperties"]
     assert all("description" in p for p in runtime["properties"].values())
     assert [set(one["required"]) for one in runtime["anyOf"]] == [{"base"}, {"name", "grade", "overlap"}]
 
