@@ -174,7 +174,7 @@ def _cover(first: int, last: int) -> Iterator[tuple[int, int]]:
 def _place(order: Sequence[Block], kernels: int, alignment: int, gaps: Gaps) -> list[Placed]:
     timeline = _Timeline(kernels)
     for block in order:
-        barred = sorted(_barred(block, other, gaps) for other in timeline.meeting(block))
+        barred = sorted(r for other in timeline.meeting(block) if (r := _barred(block, other, gaps))[0] < r[1])
         timeline.add(Placed(block, _best_gap(barred, alignment)))
     return timeline.placed
 

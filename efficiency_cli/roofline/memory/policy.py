@@ -20,7 +20,7 @@ from efficiency_cli.graph.model import OpClass, Tensor
 from efficiency_cli.hardware.profile import OVERWRITES
 from efficiency_cli.roofline.memory.bodies import scopes_of, tensors_of
 from efficiency_cli.roofline.memory.live import Block, alive
-from efficiency_cli.roofline.memory.window import gap_of, window_of
+from efficiency_cli.roofline.memory.window import Gaps, gaps_of, window_of
 from efficiency_cli.roofline.network import Kernel, Network, Scope, key_in
 
 NONE, ELEMENTWISE, DEPTHWISE, OVERLAP = OVERWRITES
@@ -58,11 +58,12 @@ def _of_class(table: Mapping[str, float], kernel: Kernel) -> float:
 
 
 class Overlap(Struct, frozen=True):
-    """The result may begin `gap` bytes or more below its operand, and lie over the rest of it."""
+    """The result may lie over the operand where it begins `below` bytes before it, or ends `above` behind its end."""
 
     operand: str
     result: str
-    gap: int
+    below: int
+    above: int
 
 
 class Needs(Struct, frozen=True):
@@ -79,8 +80,16 @@ class Needs(Struct, frozen=True):
 
     @property
     def gaps(self) -> Mapping[tuple[str, str], int]:
-        """As the planner takes them."""
-        return {(o.result, o.operand): o.gap for o in self.overlaps}
+        """As the planner takes them: how far the first of two must begin before the second."""
+        size = {b.key: b.size for b in self.blocks}
+        return {
+            pair: gap
+            for o in self.overlaps
+            for pair, gap in (
+                ((o.result, o.operand), o.below),
+                ((o.operand, o.result), size[o.operand] + o.above - size[o.result]),
+            )
+        }
 
 
 def needs_of(network: Network, kernels: Sequence[Kernel], blocks: Sequence[Block], policy: Policy) -> Needs:
@@ -95,7 +104,7 @@ def needs_of(network: Network, kernels: Sequence[Kernel], blocks: Sequence[Block
     at = {b.key: b.first for b in blocks}
     for o in found:
         of_kernel = saved.setdefault(at[o.result], {})
-        covered = min(size[o.result] - o.gap, size[o.operand])
+        covered = min(size[o.result] - min(o.below, o.above), size[o.operand])
         of_kernel[o.result] = min(of_kernel.get(o.result, 0) + covered, size[o.result])
     whole = (*blocks, *extra)
     live = alive(whole, count)
@@ -142,28 +151,30 @@ class _Overlaps:
             for operand in kernel.reads:
                 above = self.block.get(operand)
                 if above is not None and above is not below and above.last == k:
-                    gap = self._gap(kernel, operand, result)
-                    if gap is not None and gap < below.size:
-                        yield Overlap(above.key, below.key, gap)
+                    gaps = self._gaps(kernel, operand, result)
+                    if gaps is not None and min(gaps.below, gaps.above) < below.size:
+                        yield Overlap(above.key, below.key, gaps.below, gaps.above)
 
-    def _gap(self, kernel: Kernel, operand: str, result: str) -> int | None:
-        """Bytes by which the result must begin below the operand; None where it must not lie over it."""
+    def _gaps(self, kernel: Kernel, operand: str, result: str) -> Gaps | None:
+        """How far the result must be off the operand; None where it must not lie over it."""
         source, target = self.tensors.get(operand), self.tensors.get(result)
         if source is None or target is None or not source.numel or not target.numel:
             return None
         inside = [self.places[n] for n in kernel.nodes]
         if self._continues(inside, operand, result):
-            return 0 if source.bytes == target.bytes else None
+            # row by row in place: it must be the very same block
+            return Gaps(0, 0) if source.bytes == target.bytes else None
         readers = [scope.works[k] for scope, k in inside if operand in self._keys(scope, k)]
         if source.numel == target.numel and all(w.op_class is OpClass.ELEMENTWISE for w in readers):
-            # written forwards, element by element
-            return max(target.bytes - source.bytes, 0)
+            # element by element, in either direction
+            more = max(target.bytes - source.bytes, 0)
+            return Gaps(more, more)
         if self._by_channel(kernel) and target.bytes <= source.bytes:
-            return 0
+            return Gaps(0, 0)
         if self.policy.overwrites != OVERLAP or len(readers) != 1:
             return None
         window = window_of([scope.graph.nodes[k] for scope, k in inside], source, target)
-        return None if window is None else gap_of(window, source.bytes, target.bytes)
+        return None if window is None else gaps_of(window, source.bytes, target.bytes)
 
     def _by_channel(self, kernel: Kernel) -> bool:
         return self.policy.overwrites == DEPTHWISE and kernel.op_class in (OpClass.DEPTHWISE, OpClass.POOLING)

@@ -47,7 +47,9 @@ def memory_part(footprint: Footprint | None) -> MemoryPart | None:
                 {"kernel": k.index, "bytes": size} for k, size in zip(footprint.kernels, needs.by_kernel, strict=True)
             ],
             "buffers": _buffers(footprint),
-            "overlaps": [{"operand": o.operand, "result": o.result, "gap": o.gap} for o in needs.overlaps],
+            "overlaps": [
+                {"operand": o.operand, "result": o.result, "below": o.below, "above": o.above} for o in needs.overlaps
+            ],
         },
     )
 

@@ -83,11 +83,12 @@ class BufferPart(TypedDict):
 
 
 class OverlapPart(TypedDict):
-    """A result that may lie over an operand: it begins at least `gap` bytes below it."""
+    """A result that may lie over an operand: it begins `below` bytes before it, or ends `above` behind its end."""
 
     operand: str
     result: str
-    gap: Bytes
+    below: Bytes
+    above: Bytes
 
 
 class MemoryPart(TypedDict):

@@ -28,13 +28,17 @@ _RESIZING = frozenset({"Resize", "Upsample"})
 
 
 class Window(Struct, frozen=True):
-    """`images` of `rows_in` rows become as many of `rows_out`; row i of a result begins to read at i·stride − pad."""
+    """`images` of `rows_in` rows become as many of `rows_out`.
+
+    Row i of a result reads the rows from i·stride − pad on, `reach` of them.
+    """
 
     images: int
     rows_in: int
     rows_out: int
     stride: float = 1.0
     pad: float = 0.0
+    reach: int = 1
 
     def first_row(self, row: int) -> int:
         """The first row, of all images, that row `row` of the result and those behind it read."""
@@ -42,10 +46,16 @@ class Window(Struct, frozen=True):
         start = math.floor(within * self.stride - self.pad)
         return image * self.rows_in + min(max(start, 0), self.rows_in)
 
+    def end_row(self, row: int) -> int:
+        """One behind the last row that row `row` of the result and those before it read."""
+        image, within = divmod(row, self.rows_out)
+        end = math.ceil(within * self.stride - self.pad) + self.reach
+        return image * self.rows_in + min(max(end, 0), self.rows_in)
+
     def bends(self) -> Iterator[int]:
-        """Rows of the result between which `first_row` grows evenly."""
+        """Rows of the result between which `first_row` and `end_row` grow evenly."""
         ends = {0, self.rows_out - 1}
-        for reached in (0, self.rows_in):
+        for reached in (0, self.rows_in, -self.reach, self.rows_in - self.reach):
             near = math.floor((reached + self.pad) / self.stride) if self.stride else 0
             ends.update(k for k in range(near - 2, near + 3) if 0 <= k < self.rows_out)
         for image in {0, self.images - 1}:
@@ -66,14 +76,29 @@ def window_of(nodes: Sequence[Node], source: Tensor, target: Tensor) -> Window |
     return None
 
 
-def gap_of(window: Window, operand_bytes: int, result_bytes: int) -> int:
-    """Bytes by which the result must begin below its operand so that no row is overwritten before its last use.
+class Gaps(Struct, frozen=True):
+    """Bytes by which a result has to be off its operand so that no row is overwritten before its last use.
 
-    max over rows i of (i + 1)·row(result) − row(operand)·(first row that row i still reads), at least 0.
+    It begins `below` bytes before the operand does, and is written forwards; or ends `above` bytes behind the
+    operand's end, and is written backwards, last row first.
     """
-    row_in = operand_bytes / (window.images * window.rows_in)
-    row_out = result_bytes / (window.images * window.rows_out)
-    return max(0, *(math.ceil((k + 1) * row_out - row_in * window.first_row(k)) for k in window.bends()))
+
+    below: int
+    above: int
+
+
+def gaps_of(window: Window, operand_bytes: int, result_bytes: int) -> Gaps:
+    """The least of both, at least 0, with `in` and `out` the bytes of a row of operand and result.
+
+    below = max over rows i of (i + 1)·out − first_row(i)·in
+    above = max over rows i of (rows − i)·out − (rows of the operand − end_row(i))·in
+    """
+    rows_in, rows_out = window.images * window.rows_in, window.images * window.rows_out
+    row_in, row_out = operand_bytes / rows_in, result_bytes / rows_out
+    bends = list(window.bends())
+    below = max((k + 1) * row_out - row_in * window.first_row(k) for k in bends)
+    above = max((rows_out - k) * row_out - row_in * (rows_in - window.end_row(k)) for k in bends)
+    return Gaps(max(0, math.ceil(below)), max(0, math.ceil(above)))
 
 
 def _sliding(node: Node, nodes: Sequence[Node], source: Shape, target: Shape) -> Window | None:
@@ -81,15 +106,16 @@ def _sliding(node: Node, nodes: Sequence[Node], source: Shape, target: Shape) ->
     if not len(source) == len(target) > axis or source[0] != target[0]:
         return None
     stride = _nth(node.attributes.get("strides"), 0, 1)
+    taps = _nth(node.attributes.get("kernel_shape"), 0, 0)
+    taps = (taps - 1) * _nth(node.attributes.get("dilations"), 0, 1) + 1
     rows_in, rows_out = source[axis], target[axis]
     pad = _nth(node.attributes.get("pads"), 0, 0)
     if str(node.attributes.get("auto_pad", "")).startswith("SAME"):
-        taps = _nth(node.attributes.get("kernel_shape"), 0, 1)
         total = max((rows_out - 1) * stride + taps - rows_in, 0)
         pad = total // 2 if node.attributes.get("auto_pad") == "SAME_UPPER" else total - total // 2
-    # a Pad in the same kernel adds to it; how much is before and how much behind is not worth its operand
-    padded = any(other.op in _PADDING for other in nodes)
-    return Window(source[0], rows_in, rows_out, stride, pad + (stride if padded else 0))
+    # what a Pad in the same kernel puts before the rows, and what behind, is in an operand: take the worse for each
+    padded = max((rows_out - 1) * stride + taps - rows_in - pad, 0) if any(o.op in _PADDING for o in nodes) else 0
+    return Window(source[0], rows_in, rows_out, stride, pad + padded, taps + padded)
 
 
 def _nth(value: object, place: int, default: int) -> int:
@@ -108,6 +134,8 @@ def _scaled(node: Node, source: Shape, target: Shape) -> Window | None:
         return None
     rows_in, rows_out = source[axis], target[axis]
     if node.op in _PADDING:
-        return Window(source[0], rows_in, rows_out, 1.0, float(max(rows_out - rows_in, 0)))
-    # interpolation looks one row back
-    return Window(source[0], rows_in, rows_out, rows_in / rows_out, 1.0)
+        # as much before the rows as behind them at most
+        more = max(rows_out - rows_in, 0)
+        return Window(source[0], rows_in, rows_out, 1.0, float(more), 1 + more)
+    # interpolation looks a row back and two ahead
+    return Window(source[0], rows_in, rows_out, rows_in / rows_out, 1.0, 4)
