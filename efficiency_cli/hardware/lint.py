@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from efficiency_cli.hardware.build import build_profile
 from efficiency_cli.hardware.inherit import InheritanceError
 from efficiency_cli.hardware.load import UnreadableProfileError, find_profile, read_tree, shipped_dir, whole_tree
-from efficiency_cli.hardware.profile import Profile, numbers
+from efficiency_cli.hardware.profile import HOLDS, Profile, numbers
 from efficiency_cli.hardware.tree import Node, Place, Scalar, Sequence, find
 from efficiency_cli.quantity import has_binary_prefix
 
@@ -94,6 +95,7 @@ def _doubts(profile: Profile) -> Iterator[Doubt]:
         _decimal_sizes,
         _binary_bandwidths,
         _growing_bandwidths,
+        _ports,
         _ridge_points,
         _intervals,
         _unused_sources,
@@ -144,10 +146,18 @@ def _binary_bandwidths(profile: Profile) -> Iterator[Doubt]:
 
 
 def _growing_bandwidths(profile: Profile) -> Iterator[Doubt]:
-    for near, far in zip(profile.memory, profile.memory[1:], strict=False):
-        if far.bytes_per_s > near.bytes_per_s:
-            message = f"'{far.name}' is faster than '{near.name}' before it: order levels nearest first"
-            yield f"memory.{far.name}.bandwidth", message
+    for what in HOLDS:
+        for near, far in pairwise(level for level in profile.memory if what in level.holds):
+            if far.bytes_per_s > near.bytes_per_s:
+                message = f"'{far.name}' is faster than '{near.name}' before it: order levels nearest first"
+                yield f"memory.{far.name}.bandwidth", message
+
+
+def _ports(profile: Profile) -> Iterator[Doubt]:
+    for level in profile.memory:
+        if level.port is not None and level.bytes_per_s > level.port.value:
+            message = f"bandwidth '{level.bandwidth.text}' is above that of its port, '{level.port.text}'"
+            yield f"memory.{level.name}.bandwidth", message
 
 
 def _ridge_points(profile: Profile) -> Iterator[Doubt]:
@@ -168,7 +178,7 @@ def _intervals(profile: Profile) -> Iterator[Doubt]:
         if calibrated and runtime.calibration is None:
             yield where, f"runtime '{runtime.id}' is {runtime.grade} without `calibration`: fitted to what?"
         lower, upper = runtime.interval_factors
-        if not calibrated and upper / lower < NARROWEST_UNCALIBRATED:
+        if runtime.grade == "datasheet" and upper / lower < NARROWEST_UNCALIBRATED:
             yield f"{where}.interval", f"interval of '{runtime.id}' is narrow for figures from data sheets"
 
 

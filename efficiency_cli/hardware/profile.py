@@ -153,6 +153,7 @@ class MemoryLevel(Struct, frozen=True):
     bandwidth: Annotated[Bandwidth, "sustained by the machine as used"]
     holds: Annotated[tuple[Annotated[str, OneOf(HOLDS)], ...], "what may live here while a network runs"]
     size: Annotated[Capacity | None, "left out when there is no bound"] = None
+    port: Annotated[Bandwidth | None, "what the bus to it could carry: width times clock"] = None
     kind: Annotated[
         str,
         OneOf(LEVEL_KINDS),

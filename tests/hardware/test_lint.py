@@ -72,6 +72,13 @@ DOUBTS = [
     ("16 GiB", "16 GB", "16 GiB", "size '16 GB' counts in thousands: is it 16 GiB?"),
     ("1 TB/s", "1 TiB/s", "1 TB/s", "bandwidth '1 TiB/s': data sheets give GB/s (decimal)"),
     ("value: 5 TB/s", "value: 500 GB/s", "1 TB/s", "'dram' is faster than 'l2' before it"),
+    (
+        "    bandwidth: {value: 1 TB/s, source: ds, kind: datasheet}\n",
+        "    bandwidth: {value: 1 TB/s, source: ds, kind: datasheet}\n"
+        "    port: {value: 0.9 TB/s, source: ds, kind: derived}\n",
+        "1 TB/s",
+        "bandwidth '1 TB/s' is above that of its port, '0.9 TB/s'",
+    ),
     ("{value: 1 TB/s", "{value: 1 MB/s", "100 TFLOP/s", "ridge point of float16 is 1e+08 OP/B"),
     ("data sheet, dense figures", "TODO", '"data sheet', "source 'ds' is still a placeholder"),
     ("name: Board", "name: TODO", "Board", "name is still a placeholder"),
