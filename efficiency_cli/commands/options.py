@@ -1,6 +1,6 @@
 """The options that several commands share, in groups; each group reaches the command as one object.
 
-    @options.model          adds --dim --shape --batch        and passes  shapes: ModelOptions
+    @options.model          adds --dim --shape --batch --dtype …   and passes  sizes: ModelOptions
     @options.counting       adds --count --branch --trip --ops …     and passes  counting: CountingOptions
     @options.phase          adds --phase --context                   and passes  phase: PhaseOptions
     @options.memory         adds --memory --order                    and passes  memory: MemoryOptions
@@ -12,7 +12,6 @@ Every option has an environment twin: --hw-dir is EFFCLI_HW_DIR. Lists are split
 
 from __future__ import annotations
 
-import functools
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from efficiency_cli.commands import values
+from efficiency_cli.commands import as_if, values
+from efficiency_cli.commands.declare import gathered
+from efficiency_cli.commands.declare import option as option  # commands take it from here
 from efficiency_cli.commands.output import OutputOptions
 from efficiency_cli.errors import MissingDimension, UsageError, did_you_mean
 
@@ -32,48 +33,11 @@ if TYPE_CHECKING:
     from efficiency_cli.hardware.profile import Profile
     from efficiency_cli.roofline.phases import Phase
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-ENVIRONMENT = "EFFCLI_"
 # loops named in an error
 _MOST_NAMED = 10
 # the words of `reports.view`, which is not imported for a help text; a test compares them
 GROUPS = ("kernel", "node", "op", "block")
 SORTS = ("time", "macs", "bytes", "order")
-
-
-def option(*names: str, **settings: Any) -> Decorator:
-    """A click option with its environment twin, named after its longest spelling."""
-    longest = max((n for n in names if n.startswith("--")), key=len)
-    twin = ENVIRONMENT + longest.lstrip("-").upper().replace("-", "_")
-    return click.option(*names, envvar=twin, **settings)
-
-
-def _gathered(into: str, cls: Callable[..., object], declared: Sequence[Decorator]) -> Decorator:
-    """Adds the options `declared` to a command, which gets them as one argument `into`, made by `cls`."""
-    # the parameter's name is the text among an option's names without dashes
-    names = [p.name for p in _parameters(declared) if p.expose_value]
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def command(**kwargs: Any) -> Any:
-            own = {name: kwargs.pop(name) for name in names}
-            return function(**kwargs, **{into: cls(**own)})
-
-        for add in reversed(declared):
-            add(command)
-        return command
-
-    return decorate
-
-
-def _parameters(declared: Sequence[Decorator]) -> list[click.Parameter]:
-    @click.command()
-    def probe() -> None: ...
-
-    for add in declared:
-        add(probe)
-    return probe.params
 
 
 def _merged(option_name: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -87,22 +51,27 @@ def _merged(option_name: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Sizes of what a model leaves open."""
+    """Sizes of what a model leaves open, and types in place of those it has."""
 
     dims: Sequence[tuple[str, int]]
     shapes: Sequence[tuple[str, tuple[int, ...]]]
     batch: int | None
+    dtype: str | None = None
+    weight_bits: str | None = None
+    activation_bits: str | None = None
 
     def read(self, path: str, propose: Propose | None = None) -> Model:
-        """The model at `path` ('-': standard input) in these sizes, and those that `propose` gives."""
+        """The model at `path` ('-': standard input) in these sizes and types, and the sizes that `propose` gives."""
         from efficiency_cli.graph.read import read_model
+        from efficiency_cli.graph.retype import retyped
 
         dims: Mapping[str, int] = _merged("--dim", self.dims)
         shapes: Mapping[str, Sequence[int]] = _merged("--shape", self.shapes)
         try:
-            return read_model(path, dims=dims, shapes=shapes, batch=self.batch, propose=propose)
+            found = read_model(path, dims=dims, shapes=shapes, batch=self.batch, propose=propose)
         except MissingDimension as error:
             raise MissingDimension(error.what, where=error.where, hint=_again(error.hint, path)) from error
+        return retyped(found, as_if.types_of(self.dtype, self.weight_bits, self.activation_bits))
 
 
 def _again(hint: str, path: str) -> str:
@@ -114,20 +83,18 @@ def _again(hint: str, path: str) -> str:
     return f"effcli {shlex.join(arguments)}{added[0]}" if arguments and added else hint
 
 
-model = _gathered(
+dims = option(
+    "--dim",
+    "dims",
+    type=values.Dim(),
+    multiple=True,
+    help="Value of a symbolic dimension; an unnamed one is INPUT[AXIS]=N. Repeatable.",
+)
+shapes = option("--shape", "shapes", type=values.Shape(), multiple=True, help="Shape of an input. Repeatable.")
+model = gathered(
     "sizes",
     ModelOptions,
-    [
-        option(
-            "--dim",
-            "dims",
-            type=values.Dim(),
-            multiple=True,
-            help="Value of a symbolic dimension; an unnamed one is INPUT[AXIS]=N. Repeatable.",
-        ),
-        option("--shape", "shapes", type=values.Shape(), multiple=True, help="Shape of an input. Repeatable."),
-        option("--batch", type=values.Size(), help="The first axis of every input."),
-    ],
+    [dims, shapes, option("--batch", type=values.Size(), help="The first axis of every input."), *as_if.TYPES],
 )
 
 
@@ -169,7 +136,7 @@ def _no_loop(name: str, loops: Sequence[str]) -> UsageError:
     return UsageError(what, where=where, hint=did_you_mean(name, loops) or "name one of these: --trip NAME=N")
 
 
-counting = _gathered(
+counting = gathered(
     "counting",
     CountingOptions,
     [
@@ -267,7 +234,7 @@ class PhaseOptions:
         return Phase(self.phase, self.context) if self.phase else None
 
 
-phase = _gathered(
+phase = gathered(
     "phase",
     PhaseOptions,
     [
@@ -294,7 +261,7 @@ class MemoryOptions:
         return self.memory or self.order is not None
 
 
-memory = _gathered(
+memory = gathered(
     "memory",
     MemoryOptions,
     [
@@ -324,7 +291,7 @@ overrides = option(
     help="Change a number of the machine: clock=600MHz, memory.dram.bandwidth=2x. Repeatable.",
 )
 
-hardware = _gathered(
+hardware = gathered(
     "hardware",
     HardwareOptions,
     [
@@ -378,8 +345,8 @@ _ROWS = [
     option("--sort", type=values.OneOf(*SORTS), default="time", show_default=True, help="Largest first by."),
 ]
 
-output = _gathered("output", OutputOptions, [_TARGETS, *_ROWS, *_TALK])
-plain_output = _gathered("output", OutputOptions, [_TARGETS, *_TALK])
+output = gathered("output", OutputOptions, [_TARGETS, *_ROWS, *_TALK])
+plain_output = gathered("output", OutputOptions, [_TARGETS, *_TALK])
 
 
 def strict(function: Callable[..., Any]) -> Callable[..., Any]:
