@@ -231,7 +231,7 @@ def test_new_goes_where_it_is_told(effcli, tmp_path):
         ([""], "cannot be a profile's id"),
         (["mine", "-o", "other.yaml"], "as in: effcli hw new mine -o mine.yaml"),
         (["mine", "-o", "none/mine.yaml"], "mkdir -p"),
-        (["mine", "--from", "a10"], "did you mean 'a100'?"),
+        (["mine", "--from", "a1000"], "did you mean 'a100'?"),
         ([], "missing argument ID"),
     ],
 )

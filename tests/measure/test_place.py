@@ -23,7 +23,7 @@ def boards(tmp_path: Path) -> Path:
     """A folder with a core, a chip and a board."""
     machine(tmp_path, "core-x0plus", ENGINE)
     machine(tmp_path, "stm32a1b2", ENGINE)
-    machine(tmp_path, "boards-own", ENGINE, aliases="b-u1_own kit, ra6m4")
+    machine(tmp_path, "boards-own", ENGINE, aliases="b-u1_own kit, ra9x9")
     return tmp_path
 
 
@@ -70,14 +70,14 @@ def test_slugs(text, expected):
         ("STM32A1B2I-DISCO", "stm32a1b2"),
         ("STM32A1B2RE", "stm32a1b2"),
         ("B-U1_OWN KIT", "boards-own"),
-        ("EK-RA6M4", "boards-own"),
+        ("EK-RA9X9", "boards-own"),
     ],
 )
 def test_a_machine_is_found_by_its_device(boards, device, expected):
     assert one(boards, device=device, core="Core-X0+").profile.id == expected
 
 
-@pytest.mark.parametrize("device", ["", "RP2040", "STM32A1B3ZI", "XSTM32A1B2", "STM32A1B", "STM32A1B2-something-else"])
+@pytest.mark.parametrize("device", ["", "RP9990", "STM32A1B3ZI", "XSTM32A1B2", "STM32A1B", "STM32A1B2-something-else"])
 def test_another_device_is_found_by_its_core(boards, device):
     assert one(boards, device=device, core="Core-X0+").profile.id == "core-x0plus"
 
