@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
 from efficiency_cli import quantity
 from efficiency_cli.errors import suggest
-from efficiency_cli.hardware.fields import Field, ListOf, MapOf, Number, OneOf, Record, Shape, Text, fields_of
+from efficiency_cli.hardware.fields import Field, ListOf, MapOf, Number, OneOf, Own, Record, Shape, Text, fields_of
 from efficiency_cli.hardware.profile import KINDS, Profile, Quantity
 from efficiency_cli.hardware.tree import Mapping, Node, Place, Scalar, Sequence, find, keys
 
@@ -25,6 +25,7 @@ _KEY_LIKE = re.compile(r"[\w.-]+")
 # nobody mends more at a time, and a hostile file may hold a hundred thousand
 _MOST_MISTAKES = 100
 _NUMBER_KEYS = ("value", "source", "kind", "note")
+_Record = TypeVar("_Record")
 
 
 class Checker(Struct):
@@ -47,14 +48,29 @@ class _TooManyMistakesError(Exception):
 def build_profile(root: Node, id_: str, path: str) -> tuple[Profile | None, list[tuple[Place, str]]]:
     """The profile a tree stands for, and its mistakes in file order; None when there are any."""
     checker = Checker(_clock_hz(root), tuple(keys(find(root, "sources"))))
-    profile: Profile | None = None
-    try:
-        profile = _record(checker, root, Profile, "the profile", {"id": id_, "path": path})
+
+    def walk() -> Profile:
+        profile: Profile = _record(checker, root, Profile, "the profile", {"id": id_, "path": path})
         _cross_check(checker, root)
+        return profile
+
+    return _walked(checker, walk)
+
+
+def build_record(root: Node, cls: type[_Record], what: str) -> tuple[_Record | None, list[tuple[Place, str]]]:
+    """The `cls` a tree stands for, called `what` ("the config") in its mistakes; None when there are any."""
+    checker = Checker(None, ())
+    return _walked(checker, lambda: _record(checker, root, cls, what, {}))
+
+
+def _walked(checker: Checker, walk: Callable[[], _Record]) -> tuple[_Record | None, list[tuple[Place, str]]]:
+    found: _Record | None = None
+    try:
+        found = walk()
     except _TooManyMistakesError:
         checker.mistakes.append((checker.mistakes[-1][0], f"stopped after {_MOST_MISTAKES} mistakes"))
     mistakes = sorted(checker.mistakes, key=lambda m: (m[0].line, m[0].column))
-    return (None if mistakes else profile), mistakes
+    return (None if mistakes else found), mistakes
 
 
 def _clock_hz(root: Node) -> float | None:
@@ -85,6 +101,8 @@ def _value(checker: Checker, node: Node, shape: Shape, path: str) -> Any:
             return _map(checker, node, shape, path)
         case Record(cls):
             return _record(checker, node, cls, path, {})
+        case Own(read):
+            return read(node, path, checker.wrong)
 
 
 def _text(checker: Checker, node: Node, path: str) -> str | None:
@@ -100,12 +118,13 @@ def _text(checker: Checker, node: Node, path: str) -> str | None:
 def _one_of(checker: Checker, node: Node, values: tuple[str, ...], path: str) -> str | None:
     text = _text(checker, node, path)
     if text is not None and text not in values:
-        checker.wrong(node, _unknown(f"{path}: unknown value", text, values))
+        checker.wrong(node, unknown(f"{path}: unknown value", text, values))
         return None
     return text
 
 
-def _unknown(what: str, word: str, known: Iterable[str]) -> str:
+def unknown(what: str, word: str, known: Iterable[str]) -> str:
+    """ "what 'word'; did you mean 'x'?", or what is known."""
     known, word = list(known), _clipped(word)
     close = suggest(word, known)
     rest = f"did you mean '{close}'?" if close else f"known: {', '.join(known) or 'none'}"
@@ -133,7 +152,7 @@ def _record(checker: Checker, node: Node, cls: type, path: str, given: dict[str,
     known = fields_of(cls)
     for key, (written, _) in mapping.entries.items():
         if key not in known:
-            checker.wrong(written, _unknown(f"unknown key in {path}:", key, known))
+            checker.wrong(written, unknown(f"unknown key in {path}:", key, known))
     values: dict[str, Any] = dict(given)
     for name, described in known.items():
         value = _field(checker, mapping, described, path)
@@ -150,7 +169,8 @@ def _field(checker: Checker, mapping: Mapping, described: Field, path: str) -> A
     node = mapping.get(described.key)
     if node is None:
         return None
-    below = described.key if path == "the profile" else f"{path}.{described.key}"
+    # the whole has a name with a space ("the profile"), which no path has
+    below = described.key if " " in path else f"{path}.{described.key}"
     return _value(checker, node, described.shape, below)
 
 
@@ -175,7 +195,7 @@ def _map(checker: Checker, node: Node, shape: MapOf, path: str) -> Any:
 def _key(checker: Checker, written: Scalar, allowed: Text | OneOf, path: str) -> bool:
     if isinstance(allowed, OneOf):
         if written.text not in allowed.values:
-            checker.wrong(written, _unknown(f"unknown key in {path}:", written.text, allowed.values))
+            checker.wrong(written, unknown(f"unknown key in {path}:", written.text, allowed.values))
             return False
     elif not ID.fullmatch(written.text):
         shown = _clipped(written.text)
@@ -200,7 +220,7 @@ def _number(checker: Checker, node: Node, shape: Number, path: str) -> Quantity 
         return None
     for key, (written, _) in mapping.entries.items():
         if key not in _NUMBER_KEYS:
-            checker.wrong(written, _unknown(f"unknown key in {path}:", key, _NUMBER_KEYS))
+            checker.wrong(written, unknown(f"unknown key in {path}:", key, _NUMBER_KEYS))
     parts = [_part(checker, mapping, key, path) for key in _NUMBER_KEYS[:3]]
     note = _text(checker, n, f"{path}.note") if (n := mapping.get("note")) else ""
     value = mapping.get("value")
@@ -220,7 +240,7 @@ def _part(checker: Checker, mapping: Mapping, key: str, path: str) -> str | None
         return _one_of(checker, node, KINDS, f"{path}.kind")
     text = _text(checker, node, f"{path}.{key}")
     if key == "source" and text and _KEY_LIKE.fullmatch(text) and text not in (*checker.sources, "--set"):
-        checker.wrong(node, _unknown(f"{path}: unknown source", text, checker.sources))
+        checker.wrong(node, unknown(f"{path}: unknown source", text, checker.sources))
     return text
 
 
@@ -259,7 +279,7 @@ def _cross_check(checker: Checker, root: Node) -> None:
 def _default_runtime(checker: Checker, root: Node) -> None:
     node, known = find(root, "runtime"), list(keys(find(root, "runtimes")))
     if isinstance(node, Scalar) and node.text and node.text not in known:
-        checker.wrong(node, _unknown("unknown default runtime", node.text, known))
+        checker.wrong(node, unknown("unknown default runtime", node.text, known))
 
 
 def _runtime_dtypes(checker: Checker, root: Node) -> None:
@@ -268,7 +288,7 @@ def _runtime_dtypes(checker: Checker, root: Node) -> None:
         node = find(runtimes, name, "dtype")
         if isinstance(node, Scalar) and node.text and known and node.text not in known:
             what = f"runtimes.{name}.dtype: no entry under compute for"
-            checker.wrong(node, _unknown(what, node.text, known))
+            checker.wrong(node, unknown(what, node.text, known))
 
 
 def _levels(checker: Checker, root: Node) -> None:
@@ -276,7 +296,7 @@ def _levels(checker: Checker, root: Node) -> None:
     if isinstance(per_byte, Mapping):
         for name, (written, _) in per_byte.entries.items():
             if name not in known:
-                checker.wrong(written, _unknown("energy.per_byte: unknown memory level", name, known))
+                checker.wrong(written, unknown("energy.per_byte: unknown memory level", name, known))
 
 
 def _holds(checker: Checker, root: Node) -> None:

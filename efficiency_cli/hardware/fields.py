@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 from msgspec import NODEFAULT, Struct, structs
+
+from efficiency_cli.hardware.tree import Node
 
 
 class Measure(Struct, frozen=True):
@@ -80,7 +82,16 @@ class Record(Struct, frozen=True):
     cls: type[Struct]
 
 
-Shape = Text | OneOf | Number | ListOf | MapOf | Record
+class Own(Struct, frozen=True):
+    """A value with a notation of its own: `read(node, path, wrong)` gives it, or None after telling `wrong`
+    what is; `schema()` is its JSON Schema.
+    """
+
+    read: Callable[[Node, str, Callable[[Node, str], None]], Any]
+    schema: Callable[[], dict[str, Any]]
+
+
+Shape = Text | OneOf | Number | ListOf | MapOf | Record | Own
 
 
 class Field(Struct, frozen=True):
@@ -108,6 +119,9 @@ def shape_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
     annotation = _without_none(annotation)
     if hasattr(annotation, "__metadata__"):
         return shape_of(annotation.__origin__, metadata + annotation.__metadata__)
+    own: Own | None = _first(metadata, Own)
+    if own is not None:
+        return own
     measure = _first(metadata, Measure)
     if measure is not None:
         return Number(measure, bare=annotation is float)

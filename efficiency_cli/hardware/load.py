@@ -217,7 +217,7 @@ class _Reader:
             elif root is None:
                 root = closed
             else:
-                raise UnreadableProfileError(closed.place, "a profile is a single YAML document")
+                raise UnreadableProfileError(closed.place, "a file is a single YAML document")
         if root is None:
             raise UnreadableProfileError(Place(self.file, 1, 1), "the file is empty")
         return root

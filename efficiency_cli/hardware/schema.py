@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from efficiency_cli.hardware.fields import ListOf, MapOf, Number, OneOf, Record, Shape, Text, fields_of
+from efficiency_cli.hardware.fields import ListOf, MapOf, Number, OneOf, Own, Record, Shape, Text, fields_of
 from efficiency_cli.hardware.profile import KINDS, Profile
 from efficiency_cli.quantity import UNITS
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def profile_schema() -> dict[str, Any]:
@@ -21,12 +21,12 @@ def profile_schema() -> dict[str, Any]:
     keys, and that a number lies in its range stay with `effcli hw lint`. Below a `base` any part may be
     left out, at every depth.
     """
-    whole, part = _schema(Record(Profile)), _schema(Record(Profile), part=True)
-    told = {"$schema": _DIALECT, "title": "effcli hardware profile", "type": "object"}
+    whole, part = schema_of(Record(Profile)), schema_of(Record(Profile), part=True)
+    told = {"$schema": DIALECT, "title": "effcli hardware profile", "type": "object"}
     return {**told, "if": {"required": ["base"]}, "then": part, "else": whole}
 
 
-def _schema(shape: Shape, part: bool = False) -> dict[str, Any]:
+def schema_of(shape: Shape, part: bool = False) -> dict[str, Any]:
     """The schema of a shape; of a `part`, without what a whole one must have."""
     match shape:
         case Text():
@@ -36,12 +36,14 @@ def _schema(shape: Shape, part: bool = False) -> dict[str, Any]:
         case Number():
             return _number(shape)
         case ListOf(item):
-            return {"type": "array", "items": _schema(item, part)}
+            return {"type": "array", "items": schema_of(item, part)}
         case MapOf(key, item):
-            names = {"propertyNames": _schema(key)} if isinstance(key, OneOf) else {}
-            return {"type": "object", "minProperties": 1, **names, "additionalProperties": _schema(item, part)}
+            names = {"propertyNames": schema_of(key)} if isinstance(key, OneOf) else {}
+            return {"type": "object", "minProperties": 1, **names, "additionalProperties": schema_of(item, part)}
         case Record(cls):
             return _record(cls, part)
+        case Own(_, schema):
+            return schema()
 
 
 def _choice(values: tuple[str, ...]) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _number(shape: Number) -> dict[str, Any]:
 def _record(cls: type, part: bool) -> dict[str, Any]:
     known = fields_of(cls)
     properties = {
-        key: _schema(described.shape, part) | ({"description": described.doc} if described.doc else {})
+        key: schema_of(described.shape, part) | ({"description": described.doc} if described.doc else {})
         for key, described in known.items()
     }
     required = [] if part else [key for key, described in known.items() if described.required]
