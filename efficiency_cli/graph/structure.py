@@ -198,7 +198,7 @@ class Names:
 
 
 def check_graph(graph: GraphProto, outer: Names | None, notes: list[str]) -> None:
-    """Every operand has a producer, no cycle, nodes in a runnable order (sorted where they are not)."""
+    """Every operand has one producer, no cycle, nodes in a runnable order (sorted where they are not)."""
     if not all(v.name for v in (*graph.input, *graph.output)):
         raise ModelError(
             f"an input or output of graph '{graph.name}' has no name", hint="the model is damaged; export it again"
@@ -208,9 +208,11 @@ def check_graph(graph: GraphProto, outer: Names | None, notes: list[str]) -> Non
     produced = {o for node in graph.node for o in node.output if o}
     available = Names(set(known.own), outer)
     in_order = True
+    taken = set(available.own)  # by what is made here, or read from around it
     for node in graph.node:
         for name in _needs(node):
             if name in available:
+                taken.add(name)
                 continue
             if name not in produced:
                 raise ModelError(
@@ -219,7 +221,14 @@ def check_graph(graph: GraphProto, outer: Names | None, notes: list[str]) -> Non
                     hint="the model is damaged; export it again",
                 )
             in_order = False
-        available.own.update(o for o in node.output if o)
+        made = [o for o in node.output if o]
+        if not taken.isdisjoint(made) or len(set(made)) < len(made):
+            raise ModelError(
+                f"node '{node.name or ', '.join(made)}' ({node.op_type}) makes a tensor that is there already",
+                hint="the model is damaged; export it again",
+            )
+        available.own.update(made)
+        taken.update(made)
     if not in_order:
         _sort(graph, known)
         notes.append(f"the nodes of graph '{graph.name}' are not in topological order; sorted")

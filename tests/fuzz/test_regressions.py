@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fuzz_bombs import INT64, STRING, ints, model, node, scalar, value
 from fuzz_parent import run_together
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 Outcome = tuple[str, str]
 RESULT = "exit 0", ""
@@ -60,6 +60,10 @@ def of_opset(version: int) -> bytes:
 
 def body(op: str = "Relu") -> GraphProto:
     return GraphProto(name="b", node=[node(op, ["s"], ["t"])], input=[value("s")], output=[value("t")])
+
+
+def renaming() -> GraphProto:
+    return GraphProto(name="b", node=[node("Identity", ["x"], ["x"])], output=[ValueInfoProto(name="x")])
 
 
 def with_symbols(*names: str) -> bytes:
@@ -134,6 +138,28 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
             weights=[TensorProto(name="w", data_type=TensorProto.UINT4, dims=[2**62, 2, 0])],
         ),
         RESULT,
+    ),
+    # following views to where they start did not end
+    "view_of_itself": (
+        model([node("Reshape", ["x", "s"], ["x"])], outputs=["x"], weights=[ints("s", [6])]),
+        refused("makes a tensor that is there already"),
+    ),
+    "view_of_what_is_around": (
+        model(
+            [node("If", ["c"], ["y"], then_branch=renaming(), else_branch=renaming())],
+            inputs=[value("x"), value("c", [], TensorProto.BOOL)],
+        ),
+        refused("makes a tensor that is there already"),
+    ),
+    "made_twice": (
+        model(
+            [node("Identity", ["x"], ["a"]), node("Identity", ["a"], ["b"]), node("Relu", ["b"], ["a"])], outputs=["a"]
+        ),
+        refused("makes a tensor that is there already"),
+    ),
+    "made_twice_at_once": (
+        model([node("Split", ["x"], ["y", "y"], num_outputs=2)]),
+        refused("makes a tensor that is there already"),
     ),
     # our own code raised what was no error for a user
     "weight_that_is_left_out": (
