@@ -16,10 +16,10 @@ from msgspec import Struct
 
 from efficiency_cli.roofline.memory.live import Block
 
-# placing by size compares every two blocks alive together; beyond so many pairs only the fast order is tried
-MOST_PAIRS = 3_000_000
-# an arena this close to the bound is not worth another order
-CLOSE = 1.0
+# what trying another order may cost in all, in pairs of blocks that are compared: some 4 µs each
+BUDGET = 400_000
+# what placing a block costs beside the pairs, in pairs
+_BLOCK_COST = 5
 
 
 class Placed(Struct, frozen=True):
@@ -55,18 +55,17 @@ NO_GAPS: Gaps = {}
 def planned(blocks: Sequence[Block], kernels: int, bound: int, alignment: int = 1, gaps: Gaps = NO_GAPS) -> Plan:
     """The smallest arena of a few orders of placing; `kernels` is the schedule's length.
 
-    O(n · conflicts) for n blocks; O(n · log n · gaps in the arena) where more than MOST_PAIRS conflict.
+    O(n · conflicts) for n blocks and each order, as many orders as BUDGET lasts for; where it does not last for one,
+    O(n · log n) as an allocator at run time.
     """
     bound = aligned(bound, alignment)
-    best: list[Placed] | None = None
-    for order in _orders(blocks, kernels):
-        found = _place(order, kernels, alignment, gaps)
-        if best is None or _size(found) < _size(best):
-            best = found
-        if _size(best) <= CLOSE * bound:
+    best = _place_in_time(blocks, alignment)
+    each = _pairs(blocks, kernels) + _BLOCK_COST * len(blocks)
+    for tried, order in enumerate(_orders(blocks, kernels, bound)):
+        if _size(best) <= bound or (tried + 1) * each > BUDGET:
             break
-    if best is None:
-        best = _place_in_time(blocks, alignment)
+        found = _place(order, kernels, alignment, gaps)
+        best = min(best, found, key=_size)
     return Plan(_size(best), bound, tuple(sorted(best, key=lambda p: (p.block.first, p.offset))), alignment)
 
 
@@ -79,14 +78,21 @@ def _size(placed: Sequence[Placed]) -> int:
     return max((p.end for p in placed), default=0)
 
 
-def _orders(blocks: Sequence[Block], kernels: int) -> Iterator[list[Block]]:
-    if _pairs(blocks, kernels) > MOST_PAIRS:
-        return
-    yield sorted(blocks, key=lambda b: (-b.size, b.first, b.key))
-    yield _by_breadth(blocks, kernels)
-    yield sorted(blocks, key=lambda b: (b.first, -b.size, b.key))
-    yield sorted(blocks, key=lambda b: (b.first - b.last, -b.size, b.key))
-    yield sorted(blocks, key=lambda b: (-b.size * (b.last - b.first + 1), b.first, b.key))
+class _Order(Struct, frozen=True):
+    """Blocks as they are placed. With `ends`, a block goes to an end of an arena of that size where one is free."""
+
+    blocks: list[Block]
+    ends: int = 0
+
+
+def _orders(blocks: Sequence[Block], kernels: int, bound: int) -> Iterator[_Order]:
+    in_time = sorted(blocks, key=lambda b: (b.first, -b.size, b.key))
+    yield _Order(sorted(blocks, key=lambda b: (-b.size, b.first, b.key)))
+    yield _Order(in_time, ends=bound)
+    yield _Order(_by_breadth(blocks, kernels))
+    yield _Order(sorted(blocks, key=lambda b: (b.first - b.last, -b.size, b.key)), ends=bound)
+    yield _Order(in_time)
+    yield _Order(sorted(blocks, key=lambda b: (-b.size * (b.last - b.first + 1), b.first, b.key)))
 
 
 def _pairs(blocks: Sequence[Block], kernels: int) -> int:
@@ -171,11 +177,13 @@ def _cover(first: int, last: int) -> Iterator[tuple[int, int]]:
         first, last, level = first >> 1, last >> 1, level + 1
 
 
-def _place(order: Sequence[Block], kernels: int, alignment: int, gaps: Gaps) -> list[Placed]:
+def _place(order: _Order, kernels: int, alignment: int, gaps: Gaps) -> list[Placed]:
     timeline = _Timeline(kernels)
-    for block in order:
+    for block in order.blocks:
         barred = sorted(r for other in timeline.meeting(block) if (r := _barred(block, other, gaps))[0] < r[1])
-        timeline.add(Placed(block, _best_gap(barred, alignment)))
+        highest = (order.ends - block.size) // alignment * alignment
+        offset = _at_an_end(barred, highest) if order.ends else None
+        timeline.add(Placed(block, _best_gap(barred, alignment) if offset is None else offset))
     return timeline.placed
 
 
@@ -184,6 +192,17 @@ def _barred(block: Block, other: Placed, gaps: Gaps) -> tuple[int, int]:
     above = other.offset + gaps.get((other.block.key, block.key), other.block.size) if gaps else other.end
     below = gaps.get((block.key, other.block.key), block.size) if gaps else block.size
     return other.offset - below, above
+
+
+def _at_an_end(barred: Sequence[tuple[int, int]], highest: int) -> int | None:
+    """0 where that is free, else the highest offset in the arena; None where both are taken.
+
+    In a chain neighbours lie at opposite ends, and no arena is smaller.
+    """
+    for offset in (0, highest):
+        if offset >= 0 and not any(low < offset < high for low, high in barred):
+            return offset
+    return None
 
 
 def _best_gap(barred: Sequence[tuple[int, int]], alignment: int) -> int:

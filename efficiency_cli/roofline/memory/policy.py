@@ -86,8 +86,9 @@ class Needs(Struct, frozen=True):
             pair: gap
             for o in self.overlaps
             for pair, gap in (
-                ((o.result, o.operand), o.below),
-                ((o.operand, o.result), size[o.operand] + o.above - size[o.result]),
+                # side by side they never are in each other's way
+                ((o.result, o.operand), min(o.below, size[o.result])),
+                ((o.operand, o.result), size[o.operand] + min(o.above - size[o.result], 0)),
             )
         }
 
