@@ -1,0 +1,168 @@
+"""Many tasks, in processes of their own or one after the other here: outcomes in the order of the tasks.
+
+A process that dies or takes too long costs its task a row with that error, and nothing else: another takes its
+place. What is under way is bounded, so memory does not grow with the number of tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+
+from efficiency_cli.errors import EffcliError
+from efficiency_cli.judge.compare import Outcome, Question, Task, answer, failed
+
+# nothing that fuzzing found takes a tenth of it, on a machine far busier than it should be
+DEFAULT_TIMEOUT_S = 600.0
+# tasks that may be finished before the one that is due, for each process
+_AHEAD = 16
+# a process that has been told to end, or has died, is gone within
+_GRACE_S = 5.0
+# what is built for one model lives until its rows are made: looking for garbage among it takes time
+_OBJECTS_BETWEEN_COLLECTIONS = 200_000
+
+
+def here(tasks: Sequence[Task], question: Question) -> Iterator[Outcome]:
+    """One after the other in this process."""
+    for task in tasks:
+        yield answer(task, question)
+
+
+def in_processes(
+    tasks: Sequence[Task], question: Question, jobs: int, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> Iterator[Outcome]:
+    """In `jobs` processes. Raises EffcliError where they cannot be started."""
+    pool = _Pool(tasks, question, max(1, min(jobs, len(tasks))), timeout_s)
+    try:
+        yield from pool.outcomes()
+    finally:
+        pool.stop()
+
+
+class _Pool:
+    def __init__(self, tasks: Sequence[Task], question: Question, jobs: int, timeout_s: float) -> None:
+        self.tasks = tasks
+        self.question = question
+        self.timeout_s = timeout_s
+        self.next = 0
+        self.done: dict[int, Outcome] = {}
+        self.workers = [_Worker(question) for _ in range(jobs)]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        for due in range(len(self.tasks)):
+            while due not in self.done:
+                self._give(due)
+                self._take()
+            yield self.done.pop(due)
+
+    def _give(self, due: int) -> None:
+        """A task to everyone who is free, unless too many wait for the one that is due."""
+        for k, worker in enumerate(self.workers):
+            if worker.ended:
+                worker = self.workers[k] = _Worker(self.question)
+            if worker.free and self.next < min(len(self.tasks), due + _AHEAD * len(self.workers)):
+                worker.give(self.next, self.tasks[self.next], self.timeout_s)
+                self.next += 1
+
+    def _take(self) -> None:
+        """Wait for something to happen, and see what it was."""
+        deadlines = [w.deadline_s for w in self.workers if w.deadline_s is not None]
+        patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        wait([w.connection for w in self.workers], patience)
+        for worker in self.workers:
+            index, outcome = worker.index, worker.outcome(self.tasks, self.timeout_s)
+            if outcome is not None and index is not None:
+                self.done[index] = outcome
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            worker.stop()
+
+
+class _Worker:
+    """A process that does one task at a time. `index` is the task it is at, None while it starts or is free."""
+
+    def __init__(self, question: Question) -> None:
+        # a fresh interpreter: the same everywhere, and nothing of this process is copied
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=work, args=(other, question), daemon=True)
+        self.process.start()
+        other.close()
+        self.index: int | None = None
+        self.deadline_s: float | None = None
+        self.started = False
+        self.ended = False
+
+    @property
+    def free(self) -> bool:
+        return self.started and self.index is None and not self.ended
+
+    def give(self, index: int, task: Task, timeout_s: float) -> None:
+        self.index, self.deadline_s = index, time.monotonic() + timeout_s
+        with contextlib.suppress(OSError):  # it has died: `outcome` will find out
+            self.connection.send(task)
+
+    def outcome(self, tasks: Sequence[Task], timeout_s: float) -> Outcome | None:
+        """What became of its task; None while it is at it."""
+        try:
+            if not self.connection.poll():
+                late = self.deadline_s is not None and time.monotonic() >= self.deadline_s
+                return self._lost(tasks, f"gave no answer within {timeout_s:g} s") if late else None
+            answered = self.connection.recv()
+        except (EOFError, OSError):
+            return self._lost(tasks, "")
+        if not self.started:
+            self.started = True
+            return None
+        self.index = self.deadline_s = None
+        assert isinstance(answered, Outcome)
+        return answered
+
+    def _lost(self, tasks: Sequence[Task], why: str) -> Outcome:
+        """The process has died, or is ended for being late (`why`)."""
+        if why:
+            self.process.kill()
+        self.process.join(_GRACE_S)
+        code, index = self.process.exitcode, self.index
+        self.stop()
+        if index is None:
+            raise EffcliError(f"a process for --jobs {_ending(code)} while it started", hint="leave out --jobs")
+        return failed(tasks[index], why or f"its process {_ending(code)}")
+
+    def stop(self) -> None:
+        """End the process, whatever it is at."""
+        self.ended = True
+        self.index = self.deadline_s = None
+        self.connection.close()
+        self.process.kill()
+        self.process.join(_GRACE_S)
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None or code >= 0:
+        return f"ended with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def work(connection: Connection[object, object], question: Question) -> None:
+    """What a process does: says that it is there, then one task after the other until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it ends it
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 50, 50)
+    try:
+        connection.send(None)
+        while True:
+            task = connection.recv()
+            assert isinstance(task, Task)
+            connection.send(answer(task, question))
+    except (EOFError, OSError):
+        return
