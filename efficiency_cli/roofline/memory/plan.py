@@ -13,8 +13,9 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from efficiency_cli.roofline.memory.live import Block
+from efficiency_cli.roofline.memory.live import Block, alive
 
 # what trying another order may cost in all, in pairs of blocks that are compared: some 4 µs each
 BUDGET = 400_000
@@ -61,7 +62,9 @@ def planned(blocks: Sequence[Block], kernels: int, bound: int, alignment: int = 
     bound = aligned(bound, alignment)
     best = _place_in_time(blocks, alignment)
     each = _pairs(blocks, kernels) + _BLOCK_COST * len(blocks)
-    for tried, order in enumerate(_orders(blocks, kernels, bound)):
+    rounded = [replace(b, size=aligned(b.size, alignment)) for b in blocks] if alignment > 1 and not gaps else blocks
+    ends = bound if rounded is blocks else max(alive(rounded, kernels), default=0)
+    for tried, order in enumerate(_orders(blocks, kernels, ends)):
         if _size(best) <= bound or (tried + 1) * each > BUDGET:
             break
         found = _place(order, kernels, alignment, gaps)
@@ -85,12 +88,12 @@ class _Order(Struct, frozen=True):
     ends: int = 0
 
 
-def _orders(blocks: Sequence[Block], kernels: int, bound: int) -> Iterator[_Order]:
+def _orders(blocks: Sequence[Block], kernels: int, ends: int) -> Iterator[_Order]:
     in_time = sorted(blocks, key=lambda b: (b.first, -b.size, b.key))
     yield _Order(sorted(blocks, key=lambda b: (-b.size, b.first, b.key)))
-    yield _Order(in_time, ends=bound)
+    yield _Order(in_time, ends)
     yield _Order(_by_breadth(blocks, kernels))
-    yield _Order(sorted(blocks, key=lambda b: (b.first - b.last, -b.size, b.key)), ends=bound)
+    yield _Order(sorted(blocks, key=lambda b: (b.first - b.last, -b.size, b.key)), ends)
     yield _Order(in_time)
     yield _Order(sorted(blocks, key=lambda b: (-b.size * (b.last - b.first + 1), b.first, b.key)))
 

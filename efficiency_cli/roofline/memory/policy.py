@@ -151,7 +151,9 @@ class _Overlaps:
                 continue
             for operand in kernel.reads:
                 above = self.block.get(operand)
-                if above is not None and above is not below and above.last == k:
+                if above is None or above is below or above.kind == "output":
+                    continue
+                if above.last == k:
                     gaps = self._gaps(kernel, operand, result)
                     if gaps is not None and min(gaps.below, gaps.above) < below.size:
                         yield Overlap(above.key, below.key, gaps.below, gaps.above)

@@ -106,10 +106,14 @@ def _sliding(node: Node, nodes: Sequence[Node], source: Shape, target: Shape) ->
     if not len(source) == len(target) > axis or source[0] != target[0]:
         return None
     stride = _nth(node.attributes.get("strides"), 0, 1)
-    taps = _nth(node.attributes.get("kernel_shape"), 0, 0)
-    taps = (taps - 1) * _nth(node.attributes.get("dilations"), 0, 1) + 1
     rows_in, rows_out = source[axis], target[axis]
     pad = _nth(node.attributes.get("pads"), 0, 0)
+    ends = node.attributes.get("pads")
+    behind = _nth(ends, len(ends) // 2, 0) if isinstance(ends, tuple) else pad
+    taps = _nth(node.attributes.get("kernel_shape"), 0, 0)
+    # a convolution may leave its taps to its weight: what the rows leave room for is no less
+    taps = taps or max(rows_in + pad + behind - (rows_out - 1) * stride, 1)
+    taps = (taps - 1) * _nth(node.attributes.get("dilations"), 0, 1) + 1
     if str(node.attributes.get("auto_pad", "")).startswith("SAME"):
         total = max((rows_out - 1) * stride + taps - rows_in, 0)
         pad = total // 2 if node.attributes.get("auto_pad") == "SAME_UPPER" else total - total // 2
