@@ -8,13 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
 from efficiency_cli import quantity
 from efficiency_cli.errors import suggest
-from efficiency_cli.hardware.fields import Field, ListOf, MapOf, Number, OneOf, Own, Record, Shape, Text, fields_of
+from efficiency_cli.hardware.fields import (
+    Field,
+    ListOf,
+    MapOf,
+    Measure,
+    Number,
+    OneOf,
+    Own,
+    Record,
+    Shape,
+    Text,
+    fields_of,
+)
 from efficiency_cli.hardware.profile import KINDS, Profile, Quantity
 from efficiency_cli.hardware.tree import Mapping, Node, Place, Scalar, Sequence, find, keys
 
@@ -25,6 +38,7 @@ _KEY_LIKE = re.compile(r"[\w.-]+")
 # nobody mends more at a time, and a hostile file may hold a hundred thousand
 _MOST_MISTAKES = 100
 _NUMBER_KEYS = ("value", "source", "kind", "note")
+_NUMBER_KEY_SET = frozenset(_NUMBER_KEYS)
 _Record = TypeVar("_Record")
 
 
@@ -215,6 +229,9 @@ def _number(checker: Checker, node: Node, shape: Number, path: str) -> Quantity 
     if isinstance(node, Scalar):
         checker.wrong(node, f"{path} must be a mapping {{value: …, source: …, kind: …}}")
         return None
+    plain = _plain_number(checker, node, shape.measure)
+    if plain is not None:
+        return plain
     mapping = _mapping(checker, node, path)
     if mapping is None:
         return None
@@ -229,6 +246,32 @@ def _number(checker: Checker, node: Node, shape: Number, path: str) -> Quantity 
         return None
     text, source, kind = (str(p) for p in parts)
     return Quantity(amount, text, source, kind, note or "")
+
+
+def _plain_number(checker: Checker, node: Node, measure: Measure) -> Quantity | None:
+    """A number with nothing wrong in it; None where there may be something to tell.
+
+    Loading is mostly this, and all machines are loaded to list them.
+    """
+    if not isinstance(node, Mapping) or node.repeated or not node.entries.keys() <= _NUMBER_KEY_SET:
+        return None
+    texts = {key: n.text for key, (_, n) in node.entries.items() if isinstance(n, Scalar) and n.text.strip()}
+    if len(texts) != len(node.entries) or texts.get("kind") not in KINDS:
+        return None
+    text, source = texts.get("value"), texts.get("source")
+    if text is None or source is None or not (" " in source or source in checker.sources):
+        return None
+    try:
+        amount = _parsed(text, measure.dimension, checker.clock_hz)
+    except ValueError:
+        return None
+    if amount < measure.least or amount > measure.most or (measure.positive and amount == 0):
+        return None
+    return Quantity(amount, text, source, texts["kind"], texts.get("note", ""))
+
+
+# the same few texts stand in many profiles
+_parsed = lru_cache(maxsize=4096)(quantity.parse_clocked)
 
 
 def _part(checker: Checker, mapping: Mapping, key: str, path: str) -> str | None:

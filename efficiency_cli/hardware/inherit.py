@@ -84,7 +84,8 @@ def _merged(own: Node | None, below: Node) -> Node:
 
 
 def _copied(node: Node) -> Node:
-    if not isinstance(node, Mapping):
+    # a number is only ever replaced as a whole
+    if not isinstance(node, Mapping) or _is_number(node):
         return node
     return Mapping(node.place, {k: (w, _copied(n)) for k, (w, n) in node.entries.items()}, node.repeated)
 

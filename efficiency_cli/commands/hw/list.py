@@ -52,13 +52,13 @@ def command(patterns: Sequence[str], hw_dirs: Sequence[str], output: OutputOptio
 
 def _load(hw_dirs: Sequence[str]) -> tuple[list[Profile], list[EffcliError]]:
     """Every profile, and what is wrong with those that do not load: one broken file hides no other."""
-    from efficiency_cli.hardware.load import load_profile, profile_ids
+    from efficiency_cli.hardware.load import load_summary, profile_ids
 
     found: list[Profile] = []
     broken: list[EffcliError] = []
     for id_ in profile_ids(hw_dirs):
         try:
-            found.append(load_profile(id_, hw_dirs))
+            found.append(load_summary(id_, hw_dirs))
         except ProfileError as error:
             broken.append(error)
     return found, broken
