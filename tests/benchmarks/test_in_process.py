@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import networks
 import pytest
 
 import efficiency_cli as eff
 
 ROOT = Path(__file__).parents[2]
+# of one kernel on one profile
+MOST_S_A_KERNEL = 20e-6
 SHARED = ROOT.parent / "shared" / "models"
 
 
@@ -67,3 +70,27 @@ def count_shared(name: str, dims: dict[str, int]) -> int:
 def test_read_shapes_and_counts(benchmark: Any, name: str, dims: dict[str, int]) -> None:
     macs = benchmark.pedantic(count_shared, args=(name, dims), rounds=5, warmup_rounds=1)
     assert macs > 4e9
+
+
+def test_a_kernel_on_every_profile(benchmark: Any, tmp_path: Path) -> None:
+    """A network of 501 kernels, counted already, on all profiles: at most 20 µs a kernel and profile."""
+    import time
+
+    networks.chain(tmp_path / "chain.onnx", 668)
+    model, machines = eff.read_model(str(tmp_path / "chain.onnx")), eff.profiles("*")
+
+    def on_all() -> int:
+        return sum(len(eff.estimate(model, machine).times) for machine in machines)
+
+    count = on_all()
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        on_all()
+        return time.perf_counter() - start
+
+    each_s = min(seconds() for _ in range(5)) / count
+    benchmark.extra_info["microseconds_a_kernel_and_profile"] = each_s * 1e6
+    benchmark.pedantic(on_all, rounds=1)
+    print(f"\n{count / len(machines):.0f} kernels on {len(machines)} profiles: {each_s * 1e6:.1f} µs each")
+    assert each_s <= MOST_S_A_KERNEL
