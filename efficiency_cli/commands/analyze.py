@@ -56,7 +56,7 @@ def command(
     from efficiency_cli import reports
 
     targets = output.checked(reports.formats, inputs=[model, *hardware.hw])
-    machines = _with_runtime(hardware.profiles(), hardware.runtime, output)
+    machines = with_runtime(hardware.profiles(), hardware.runtime, output)
     estimates = _estimates(model, Asked(sizes, counting, phase), machines, hardware, memory)
     output.write(targets, lambda t: reports.render(t.format, estimates, output.view(t), command="analyze"))
     output.notes(note for e in estimates for note in reports.notes_of(e))
@@ -108,7 +108,7 @@ def _of_phase(
     return [generating(e, phase, other) for e, other in zip(estimates, others, strict=True)]
 
 
-def _with_runtime(machines: Sequence[Profile], runtime: str | None, output: OutputOptions) -> list[Profile]:
+def with_runtime(machines: Sequence[Profile], runtime: str | None, output: OutputOptions) -> list[Profile]:
     """Of several machines those that have `runtime`; the others are named."""
     if runtime is None or len(machines) < 2:
         return list(machines)

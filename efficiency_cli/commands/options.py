@@ -2,6 +2,7 @@
 
     @options.model          adds --dim --shape --batch --dtype …   and passes  sizes: ModelOptions
     @options.counting       adds --count --branch --trip --ops …     and passes  counting: CountingOptions
+    @options.choosing       those of them that change the counts, passed under the same name
     @options.phase          adds --phase --context                   and passes  phase: PhaseOptions
     @options.memory         adds --memory --order                    and passes  memory: MemoryOptions
     @options.hardware       adds --hw --runtime --set …       and passes  hardware: HardwareOptions
@@ -40,13 +41,13 @@ GROUPS = ("kernel", "node", "op", "block")
 SORTS = ("time", "macs", "bytes", "order")
 
 
-def _merged(option_name: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def merged(option_name: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Name -> value; the same name with two values is refused."""
-    merged: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in pairs:
-        if merged.setdefault(name, value) != value:
+        if found.setdefault(name, value) != value:
             raise UsageError(f"{option_name} gives '{name}' two values", hint="keep one of them")
-    return merged
+    return found
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,16 @@ class ModelOptions:
         from efficiency_cli.graph.read import read_model
         from efficiency_cli.graph.retype import retyped
 
-        dims: Mapping[str, int] = _merged("--dim", self.dims)
-        shapes: Mapping[str, Sequence[int]] = _merged("--shape", self.shapes)
+        dims: Mapping[str, int] = merged("--dim", self.dims)
+        shapes: Mapping[str, Sequence[int]] = merged("--shape", self.shapes)
         try:
             found = read_model(path, dims=dims, shapes=shapes, batch=self.batch, propose=propose)
         except MissingDimension as error:
-            raise MissingDimension(error.what, where=error.where, hint=_again(error.hint, path)) from error
+            raise MissingDimension(error.what, where=error.where, hint=again(error.hint, path)) from error
         return retyped(found, as_if.types_of(self.dtype, self.weight_bits, self.activation_bits))
 
 
-def _again(hint: str, path: str) -> str:
+def again(hint: str, path: str) -> str:
     """The command that was given, with the options that `hint` adds to a bare one."""
     arguments = click.get_current_context().obj
     # the path may hold anything, also something like an option
@@ -106,8 +107,8 @@ class CountingOptions:
     branch: str
     trips: Sequence[tuple[str, int]]
     ops: str | None
-    effective: bool
-    convention: str | None
+    effective: bool = False
+    convention: str | None = None
 
     def choices(self, model: Model) -> Choices:
         """What was asked for. Raises UsageError for a --trip that names no loop of `model`, ConfigError for a
@@ -115,7 +116,7 @@ class CountingOptions:
         """
         from efficiency_cli.costs.control_flow import Choices, loops_of
 
-        trips: dict[str, int] = _merged("--trip", self.trips)
+        trips: dict[str, int] = merged("--trip", self.trips)
         loops = list(loops_of(model.graph)) if trips else []
         for name in trips:
             if name not in loops:
@@ -136,25 +137,56 @@ def _no_loop(name: str, loops: Sequence[str]) -> UsageError:
     return UsageError(what, where=where, hint=did_you_mean(name, loops) or "name one of these: --trip NAME=N")
 
 
+count = option(
+    "--count",
+    type=values.OneOf("dense", "valid"),
+    default="dense",
+    show_default=True,
+    help="Products with padding and behind causal masks: dense counts them, valid does not.",
+)
+branch = option(
+    "--branch",
+    type=values.OneOf("max", "then", "else"),
+    default="max",
+    show_default=True,
+    help="The branch of an If that counts, where no constant decides; max is the costliest.",
+)
+ops = option(
+    "--ops",
+    type=values.File(),
+    metavar="FILE",
+    help="Costs of your own operators, in YAML; see: effcli help counting.",
+)
+_CHOICES = [
+    option(
+        "--count",
+        type=values.OneOf("dense", "valid"),
+        default="dense",
+        show_default=True,
+        help="Products with padding and behind causal masks: dense counts them, valid does not.",
+    ),
+    option(
+        "--branch",
+        type=values.OneOf("max", "then", "else"),
+        default="max",
+        show_default=True,
+        help="The branch of an If that counts, where no constant decides; max is the costliest.",
+    ),
+    option("--trip", "trips", type=values.Trip(), multiple=True, help="How often a Loop runs. Repeatable."),
+    option(
+        "--ops",
+        type=values.File(),
+        metavar="FILE",
+        help="Costs of your own operators, in YAML; see: effcli help counting.",
+    ),
+]
+# for commands that show no counts of another kind beside the usual ones
+choosing = gathered("counting", CountingOptions, _CHOICES)
 counting = gathered(
     "counting",
     CountingOptions,
     [
-        option(
-            "--count",
-            type=values.OneOf("dense", "valid"),
-            default="dense",
-            show_default=True,
-            help="Products with padding and behind causal masks: dense counts them, valid does not.",
-        ),
-        option(
-            "--branch",
-            type=values.OneOf("max", "then", "else"),
-            default="max",
-            show_default=True,
-            help="The branch of an If that counts, where no constant decides; max is the costliest.",
-        ),
-        option("--trip", "trips", type=values.Trip(), multiple=True, help="How often a Loop runs. Repeatable."),
+        *_CHOICES[:-1],
         option(
             "--convention",
             type=values.OneOf("onnx-tool", "fvcore", "calflops"),
@@ -165,12 +197,7 @@ counting = gathered(
             is_flag=True,
             help="Read the weights; count what is left without all-zero channels and zero elements.",
         ),
-        option(
-            "--ops",
-            type=values.File(),
-            metavar="FILE",
-            help="Costs of your own operators, in YAML; see: effcli help counting.",
-        ),
+        _CHOICES[-1],
     ],
 )
 
@@ -339,10 +366,11 @@ _TALK = [
     debug,
 ]
 
+top = option("--top", type=values.Top(), help="How many rows; a few unless given, in tables for reading.")
 _ROWS = [
-    option("--top", type=values.Top(), help="How many rows; 5 unless given, in tables for reading."),
+    top,
     option("--group", type=values.OneOf(*GROUPS), default="kernel", show_default=True, help="What a row is."),
-    option("--sort", type=values.OneOf(*SORTS), default="time", show_default=True, help="Largest first by."),
+    option("--sort", type=values.OneOf(*SORTS), default="time", show_default=True, help="Order rows by."),
 ]
 
 output = gathered("output", OutputOptions, [_TARGETS, *_ROWS, *_TALK])

@@ -86,7 +86,7 @@ class _Percent(values.Value):
     help=f"Tables of errors by {', '.join(GROUPS)}, or several joined by +. Repeatable; runtime unless given.",
 )
 @options.option("--max-error", type=_Percent(), help="Exit with 1 when the mean error is larger, as in 15%.")
-@options.option("--top", type=values.Top(), help="How many rows; 5 unless given, in tables for reading.")
+@options.top
 @options.plain_output
 def command(
     runs: str,

@@ -101,8 +101,7 @@ def _answered(task: Task, question: Question) -> Outcome:
     interface = read.interface_of(proto.graph)
     dims, shapes = _known(question, interface)
     model = read.build(proto, task.file or task.path, size, Request(dims, shapes, task.batch))
-    rows = _rows(model, question, task)
-    return Outcome(tuple(rows), ExitCode.OK, frozenset((*dims, *shapes)))
+    return Outcome(rows_of(model, question, task), ExitCode.OK, frozenset((*dims, *shapes)))
 
 
 def _known(question: Question, interface: Interface) -> tuple[dict[str, int], dict[str, Sequence[int]]]:
@@ -113,12 +112,15 @@ def _known(question: Question, interface: Interface) -> tuple[dict[str, int], di
     return dims, {name: shape for name, shape in question.shapes.items() if name in interface.inputs}
 
 
-def _rows(model: Model, question: Question, task: Task) -> Iterable[Row]:
+def rows_of(model: Model, question: Question, task: Task) -> tuple[Row, ...]:
+    """The rows of a model that was read. Raises what `estimate` does."""
+    rows = []
     for types in question.types:
         network = count(retyped(model, types), question.choices)
         for machine in question.machines:
             found = estimate(network, machine, runtime=question.runtime, overlap=question.overlap)
-            yield row_of(found, task.batch, types.label, task.path)
+            rows.append(row_of(found, task.batch, types.label, task.path))
+    return tuple(rows)
 
 
 class Comparison(Struct, frozen=True):
@@ -164,7 +166,7 @@ def compare(
     rows: list[Row] = []
     for model in models:
         if isinstance(model, Model):
-            rows += _rows(model, question, Task(model.path))
+            rows += rows_of(model, question, Task(model.path))
         else:
             for task in tasks_of([model], batches):
                 rows += answer(task, question).rows

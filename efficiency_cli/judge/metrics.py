@@ -11,9 +11,12 @@ from efficiency_cli.judge.row import Row, RowTotals
 
 
 class Metric(Struct, frozen=True):
-    """A figure of a row. `dimension` is a key of `quantity.UNITS`; `of` gives it in base units, None where unknown."""
+    """A figure of a row, under `key` among its totals. `dimension` is a key of `quantity.UNITS`; `of` gives it in
+    base units, None where it is unknown.
+    """
 
     name: str
+    key: str
     dimension: str
     of: Callable[[RowTotals], float | None]
     more_is_better: bool = False
@@ -25,17 +28,17 @@ class Metric(Struct, frozen=True):
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("latency", "time", lambda t: t.latency_s.expected),
-        Metric("throughput", "per_second", lambda t: t.throughput_per_s, more_is_better=True),
-        Metric("energy", "energy", lambda t: t.energy_j),
-        Metric("macs", "count", lambda t: t.macs),
-        Metric("flops", "count", lambda t: t.flops),
-        Metric("parameters", "count", lambda t: t.parameters),
-        Metric("flash", "bytes", lambda t: t.flash_bytes),
-        Metric("peak_ram", "bytes", lambda t: t.ram_bytes),
-        Metric("bytes_moved", "bytes", lambda t: t.bytes_moved),
-        Metric("kernels", "count", lambda t: t.kernels),
-        Metric("kv_cache", "bytes", lambda t: t.kv_cache_bytes),
+        Metric("latency", "latency_s", "time", lambda t: t.latency_s.expected),
+        Metric("throughput", "throughput_per_s", "per_second", lambda t: t.throughput_per_s, more_is_better=True),
+        Metric("energy", "energy_j", "energy", lambda t: t.energy_j),
+        Metric("macs", "macs", "count", lambda t: t.macs),
+        Metric("flops", "flops", "count", lambda t: t.flops),
+        Metric("parameters", "parameters", "count", lambda t: t.parameters),
+        Metric("flash", "flash_bytes", "bytes", lambda t: t.flash_bytes),
+        Metric("peak_ram", "ram_bytes", "bytes", lambda t: t.ram_bytes),
+        Metric("bytes_moved", "bytes_moved", "bytes", lambda t: t.bytes_moved),
+        Metric("kernels", "kernels", "count", lambda t: t.kernels),
+        Metric("kv_cache", "kv_cache_bytes", "bytes", lambda t: t.kv_cache_bytes),
     )
 }
 
