@@ -102,7 +102,7 @@ class _Planner:
                 self._fold_batch_norm(k, node)
         if any(node.op == "DequantizeLinear" for node in self.graph.nodes):
             self._fuse_quantization()
-        alias = _followed(self.alias)
+        alias = followed(self.alias)
         leaving = frozenset(alias.get(o, o) for o in self.graph.outputs)
         stored = self._stored(alias)
         readers = self._readers_of(alias, stored)
@@ -314,7 +314,7 @@ def _is_view(node: Node) -> bool:
     return node.domain == "" and node.op in VIEWS and _has_ends(node)
 
 
-def _followed(alias: Mapping[str, str]) -> dict[str, str]:
+def followed(alias: Mapping[str, str]) -> dict[str, str]:
     """Every alias followed to its end; a long chain of them once, not from each of its links."""
     result: dict[str, str] = {}
     for name in alias:

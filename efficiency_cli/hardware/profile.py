@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from msgspec import Struct, field
 
 from efficiency_cli.errors import ProfileError, did_you_mean
+from efficiency_cli.graph.patterns import PATTERNS, SETS
 from efficiency_cli.hardware.fields import Given, Key, KeyedBy, Measure, OneOf
 
 SCHEMA_VERSION = "1"
@@ -91,16 +92,7 @@ ATTENTION_VARIANTS = ("decode-attention",)
 CLASS_KEYS = (*OP_CLASSES, *DENSE_VARIANTS, *ATTENTION_VARIANTS)
 # `memory` is the fraction of the bandwidth
 EFFICIENCY_KEYS = (*CLASS_KEYS, "memory")
-FUSIONS = (
-    "fold-batchnorm",
-    "bias",
-    "activation",
-    "add",
-    "pad",
-    "qdq",
-    "pointwise",
-    "movement",
-)
+FUSIONS = (*PATTERNS, *SETS)
 # Factors on the expected time where a profile gives none. The software stacks published for one
 # board and one network differ by 4.3 times (165 to 704 ms: MLPerf Tiny, Cortex-M4 at 120 MHz).
 DEFAULT_INTERVAL = (0.5, 4.3)

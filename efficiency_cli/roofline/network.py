@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.costs import Product, Work, work_of
 from efficiency_cli.costs.control_flow import Body, Choices, bodies_of
 from efficiency_cli.graph.constants import Stored, stored_constants
 from efficiency_cli.graph.execution import Execution, compute_type, execution_of, narrow_bytes
-from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, kernels_of
+from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, Group, arranged, expanded, groups_of, kernels_of
 from efficiency_cli.graph.model import MAC_CLASSES, DType, Graph, Model, Node, OpClass
 from efficiency_cli.roofline.labels import op_label
 
@@ -187,7 +188,7 @@ class Network:
 
     def kernels(self, patterns: Iterable[str] = DEFAULT_PATTERNS) -> tuple[Kernel, ...]:
         """The kernels of one run, in order."""
-        key = frozenset(patterns)
+        key = expanded(patterns)
         if key not in self._grouped:
             builder = _KernelBuilder(key)
             builder.add(self.root)
@@ -233,30 +234,48 @@ class _KernelBuilder:
         self.kernels: list[Kernel] = []
 
     def add(self, scope: Scope) -> None:
-        for group in kernels_of(scope.graph, scope.execution, self.patterns):
-            inner = scope.inner.get(group[0])
+        execution = arranged(scope.graph, scope.execution, self.patterns)
+        if execution is not scope.execution:
+            scope = replace(scope, execution=execution)
+        for group in groups_of(scope.graph, execution, self.patterns):
+            inner = scope.inner.get(group.nodes[0])
             if inner is not None:
                 for body in inner:
                     self.add(body)
-            elif not all(scope.works[k].view for k in group):
+            elif not all(scope.works[k].view for k in group.nodes):
                 self.kernels.append(_kernel(len(self.kernels), scope, group))
 
 
-def _kernel(index: int, scope: Scope, group: tuple[int, ...]) -> Kernel:
+# the class of operators that are written as several nodes
+_WHOLE = {
+    "Attention": OpClass.ATTENTION,
+    "LayerNormalization": OpClass.NORMALIZATION,
+    "RMSNormalization": OpClass.NORMALIZATION,
+    "Softmax": OpClass.SOFTMAX,
+}
+
+
+def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
+    group = tuple(fused.nodes)
     works = [scope.works[k] for k in group]
     nodes = [scope.graph.nodes[k] for k in group]
     # the node with most MACs names the kernel and its class; without MACs the one with most operations
     anchor = max(range(len(group)), key=lambda j: (works[j].macs, works[j].ops, -j))
     weights, reads, writes = _boundary(scope, nodes, works, group)
     dtype = scope.execution.dtype.get(group[anchor]) or works[anchor].dtype
-    label = op_label(nodes[anchor], scope.graph, works[anchor].op_class)
+    op_class, variant = works[anchor].op_class, works[anchor].variant
+    label = op_label(nodes[anchor], scope.graph, op_class)
+    if fused.whole in _WHOLE:
+        label, op_class = fused.whole, _WHOLE[fused.whole]
+        # one query position, as in `costs.attention`
+        variant = "decode-attention" if fused.whole == "Attention" and variant == "gemv" else ""
     return Kernel(
         index=index,
         name=nodes[anchor].name,
         nodes=tuple(n.name for n in nodes),
         ops_named=tuple(n.op for n in nodes),
         op=label,
-        op_class=works[anchor].op_class,
+        op_class=op_class,
         dtype=compute_type(dtype) if dtype is not None else None,
         macs=sum(w.macs for w in works) * scope.repeat,
         ops=sum(w.ops for w in works) * scope.repeat,
@@ -268,7 +287,7 @@ def _kernel(index: int, scope: Scope, group: tuple[int, ...]) -> Kernel:
         writes=writes,
         repeat=scope.repeat,
         modelled=all(w.modelled for w in works),
-        variant=works[anchor].variant,
+        variant=variant,
         product=works[anchor].product,
     )
 
@@ -293,7 +312,9 @@ def _boundary(
                     weights[scale] = tensors[scale].bytes
             else:
                 key = key_in(scope, source)
-                reads[key] = max(size, reads.get(key, 0))
+                # parts of a tensor add up to no more than the whole
+                known = reads.get(key, 0)
+                reads[key] = max(size, known, min(size + known, tensors[source].bytes))
     return weights, reads, _written(scope, nodes, works, group)
 
 

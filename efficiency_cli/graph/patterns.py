@@ -1,0 +1,70 @@
+"""The names of what runtimes fuse, and the sets of them that whole runtimes are known for: data, no code.
+
+A profile lists either; `efficiency_cli.graph.fusion` does what they say. Nothing here imports anything heavy:
+the schema of profiles is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+PATTERNS: Mapping[str, str] = MappingProxyType(
+    {
+        "fold-batchnorm": "BatchNormalization into the product before it (into constant weights: always)",
+        "bias": "a constant added to a product",
+        "activation": "an activation, or x · gate(x), behind a product, a sum or a normalisation",
+        "add": "another tensor added to a product",
+        "pad": "Pad into the convolution or pool behind it",
+        "qdq": "Q/DQ around an operator (part of the counting: always)",
+        "pointwise": "chains of element-wise operators of one shape",
+        "movement": "Transpose, Slice, Split, Concat … written to their places by what makes their operand",
+        "matmul-add": "a constant vector added to a product with constant weights",
+        "simple-activation": "Relu, LeakyRelu, Clip, Sigmoid, HardSigmoid or Tanh behind a convolution or Gemm",
+        "conv-add": "another tensor added to a convolution, and the activation of the sum",
+        "silu": "x · sigmoid(x) as one kernel",
+        "hardswish": "x · hardsigmoid(x), or x · clip(x + 3, 0, 6) / 6, as one kernel",
+        "gelu": "GELU written with Erf, Tanh or Sigmoid as one kernel",
+        "layernorm": "LayerNormalization written with ReduceMean … Sqrt … Div as one kernel",
+        "rmsnorm": "RMSNormalization written with ReduceMean … Sqrt as one kernel",
+        "rmsnorm-division": "RMSNormalization as one kernel where it is written with Div, not with Reciprocal",
+        "softmax": "softmax written with Exp and ReduceSum as one kernel",
+        "attention": "scores, mask, softmax and values as one kernel that keeps the scores on the chip",
+        "add-layernorm": "a sum that nobody else reads, and the layer or RMS normalisation of it",
+        "add-layernorm-shared": "the same where others read the sum too",
+        "scale": "MatMul and scalar factors before or behind it",
+        "transpose-matmul": "Transpose of the last two axes into the MatMul that reads it",
+        "shared-gemm": "products of one operand with several constant weights as one product",
+        "dynamic-quantize": "MatMulInteger or ConvInteger with the Cast and scale behind it",
+        "slices": "slices of one tensor along one axis as one Split",
+        "reduction": "element-wise chains and the reduction, softmax or normalisation behind or before them",
+        "transpose-pairs": "Transposes that cancel, also around element-wise operators: they cost nothing",
+        "layout": "layout Transposes around convolutions and pools: they cost nothing, the runtime is NHWC",
+    }
+)
+
+# what nearly every runtime does; used where no machine is named
+DEFAULT_PATTERNS = frozenset({"bias", "activation", "add", "pad"})
+
+_ONNXRUNTIME = (
+    "fold-batchnorm", "qdq", "pad", "matmul-add", "simple-activation", "conv-add", "silu", "gelu", "layernorm",
+    "rmsnorm-division", "add-layernorm", "scale", "transpose-matmul", "dynamic-quantize", "slices", "transpose-pairs",
+)  # fmt: skip
+
+SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        # the graphs that onnxruntime 1.32 writes with optimized_model_filepath, all optimisations, CPU provider;
+        # tests/graph/test_fusion_exports.py compares kernel counts with such graphs
+        "onnxruntime": _ONNXRUNTIME,
+        # the same after onnxruntime.transformers.optimizer: MultiHeadAttention or Attention, which takes in the
+        # projections of one tensor, and SkipLayerNormalization, which also writes the sum
+        "onnxruntime-transformers": (
+            *_ONNXRUNTIME, "rmsnorm", "attention", "add-layernorm-shared", "shared-gemm",
+        ),
+    }
+)  # fmt: skip
+
+
+def expanded(names: Iterable[str]) -> frozenset[str]:
+    """The patterns that `names`, of patterns and of sets, stand for."""
+    return frozenset(pattern for name in names for pattern in SETS.get(name, (name,)))
