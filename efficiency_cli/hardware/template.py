@@ -20,6 +20,7 @@ _TEXT = """\
 #   datasheet | measured | derived (computed from the source) | calibrated (fitted to measurements)
 # Check it: effcli hw lint {id}.yaml        The format: effcli schema profile
 schema_version: 1
+# base: cortex-m7                # everything not said here is as in that profile: a board needs its clock and sizes
 name: TODO chip and clock
 aliases: []                      # other names to find it by
 class: mcu                       # mcu | cpu | gpu | npu
@@ -42,6 +43,8 @@ compute:
 
 # Nearest to the arithmetic first. Sizes in KiB, MiB, GiB; bandwidths in GB/s or B/cycle.
 #   holds: what may live here while a network runs
+#   kind: memory (filled by the software; what does not fit spills) | cache; by the class unless said
+#   port: what the bus to it could carry
 memory:
   sram:
     size: {{value: 256 KiB, source: doc, kind: datasheet}}
@@ -61,9 +64,18 @@ runtimes:
     dtype: int8                  # the type it is meant for
     # 1: computing and moving data overlap perfectly (roofline); 0: they add up
     overlap: {{value: 0, source: doc, kind: derived}}
+    # base: another              # another runtime of this profile: what is not said here is as there
+    # product: X-CUBE-AI         # its name and versions in tables of measurements
+    # versions: ["9", "10"]
+    # skips: zero-channels       # its converter drops channels whose weights are all zero
     # dispatch:
     #   kernel: {{value: 1000 cycles, source: doc, kind: measured}}
     #   run: {{value: 20 µs, source: doc, kind: measured}}
+    #   classes:
+    #     softmax: {{value: 2 µs, source: doc, kind: measured}}
+    # scale: {{value: 1.1, source: doc, kind: calibrated}} # factor on all of its times
+    # tiles:                     # blocks of a matrix unit: m positions, n output channels, k products
+    #   dense: {{m: {{value: 16, source: doc, kind: datasheet}}, n: {{value: 16, source: doc, kind: datasheet}}}}
     # efficiency:                # fraction of the peak; `memory`: of the bandwidth
     #   dense: {{value: 0.5, source: doc, kind: measured}}
     #   classes: {classes}
@@ -74,7 +86,8 @@ runtimes:
     #   upper: {{value: 3, source: doc, kind: derived}}
 
 # energy:
-#   active_power: {{value: 50 mW, source: doc, kind: measured}}
+#   active_power: {{value: 50 mW, source: doc, kind: measured}} # or nJ/cycle, which follows the clock
+#   interval: {{lower: {{value: 0.67, source: doc, kind: derived}}, upper: {{value: 2.3, source: doc, kind: derived}}}}
 #   static_power: {{value: 1 mW, source: doc, kind: datasheet}}
 #   per_op: {{int8: {{value: 5 pJ/OP, source: doc, kind: measured}}}}
 #   per_byte: {{sram: {{value: 2 pJ/B, source: doc, kind: measured}}}}

@@ -31,11 +31,14 @@ def test_the_empty_template_loads_and_is_full_of_placeholders(tmp_path: Path) ->
 def test_what_the_template_offers_in_comments_is_right(tmp_path: Path) -> None:
     lines = new_profile_text("my-board").splitlines()
     start = next(i for i, text in enumerate(lines) if text.startswith("    # dispatch:"))
-    told = [text for text in lines[start:] if "classes:" not in text and "patterns:" not in text]
+    told = [text for text in lines[start:] if "classes: " not in text and "patterns:" not in text]
     filled = [text.replace("# ", "", 1) if text.lstrip().startswith("#") else text for text in told]
     profile = load_profile(written(tmp_path, "\n".join([*lines[:start], *filled])))
     assert profile.runtime().interval_factors == (0.5, 3)
     assert profile.runtime().kernel_s == 1000 / 100e6
+    assert profile.runtime().kernel_overhead("softmax") == 2e-6
+    assert profile.runtime().scale_factor == 1.1
+    assert profile.runtime().tile_of("dense") is not None
     assert profile.energy is not None
     assert profile.energy.per_byte["sram"].value == pytest.approx(2e-12)
 
