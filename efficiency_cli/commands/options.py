@@ -158,27 +158,10 @@ ops = option(
     help="Costs of your own operators, in YAML; see: effcli help counting.",
 )
 _CHOICES = [
-    option(
-        "--count",
-        type=values.OneOf("dense", "valid"),
-        default="dense",
-        show_default=True,
-        help="Products with padding and behind causal masks: dense counts them, valid does not.",
-    ),
-    option(
-        "--branch",
-        type=values.OneOf("max", "then", "else"),
-        default="max",
-        show_default=True,
-        help="The branch of an If that counts, where no constant decides; max is the costliest.",
-    ),
+    count,
+    branch,
     option("--trip", "trips", type=values.Trip(), multiple=True, help="How often a Loop runs. Repeatable."),
-    option(
-        "--ops",
-        type=values.File(),
-        metavar="FILE",
-        help="Costs of your own operators, in YAML; see: effcli help counting.",
-    ),
+    ops,
 ]
 # for commands that show no counts of another kind beside the usual ones
 choosing = gathered("counting", CountingOptions, _CHOICES)
