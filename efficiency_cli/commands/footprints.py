@@ -41,8 +41,9 @@ class _Otherwise:
         found = footprint_of(self.estimate, self.order)
         # standard input cannot be read twice
         reread = None if self.path == "-" else self.read
-        others = tuple(what_ifs(self.estimate.model, self.need_of, reread, self.estimate.batch))
-        return replace(found, what_ifs=others, largest=tuple(self.largest()) if reread else ())
+        # what fits needs no advice
+        changes = () if found.fits else what_ifs(self.estimate.model, self.need_of, reread, self.estimate.batch)
+        return replace(found, what_ifs=tuple(changes), largest=tuple(self.largest()) if reread else ())
 
     def read(self, change: Mapping[str, Any]) -> Model:
         """The file again, with another batch or other shapes."""

@@ -15,9 +15,11 @@ from some_networks import models
 import efficiency_cli as eff
 from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
 from efficiency_cli.graph.model import Model
+from efficiency_cli.graph.read import read_model
 from efficiency_cli.hardware.profile import MemoryLevel
 from efficiency_cli.roofline.memory import Fit, LiveSet, fit, live_set
 from efficiency_cli.roofline.network import Kernel, Network
+from efficiency_cli.roofline.phases import Phase
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 F = 4  # bytes of a float32
@@ -103,6 +105,59 @@ def test_what_a_loop_starts_with_stays_while_its_body_runs() -> None:
     assert live(text).by_kernel == (20 * F, 20 * F, 30 * F, 20 * F)
 
 
+def test_what_a_body_reads_from_around_it_stays_until_the_last_trip() -> None:
+    text = """g (float[10] x) => (float[] y) <int64 n = {3}> {
+        a = Exp(x)
+        l = Loop (n, , x) <body = t (int64 i, bool c, float[10] v) => (bool d, float[10] u) {
+            d = Identity(c)  e = Add(v, a)  f = Neg(e)  u = Exp(f)
+        }>
+        y = Abs(l)
+    }"""
+    # x a | then x, a and v throughout the body beside  e | e f | f u  | l y
+    assert live(text).by_kernel == (20 * F, 40 * F, 50 * F, 50 * F, 20 * F)
+
+
+def test_one_trip_takes_what_it_starts_with() -> None:
+    text = """g (float[10] x) => (float[] y) <int64 n = {1}> {
+        b = Exp(x)
+        l = Loop (n, , b) <body = t (int64 i, bool c, float[10] v) => (bool d, float[10] u) {
+            d = Identity(c)  u = Neg(v)
+        }>
+        y = Abs(l)
+    }"""
+    # x b | b, which v is, and u | l y
+    assert live(text).by_kernel == (20 * F, 20 * F, 20 * F)
+
+
+def test_lists_of_a_scan_are_there_as_a_whole() -> None:
+    text = """g (float[10] s, float[5,10] xs) => (float[] y, float[] ys) {
+        y, ys = Scan<num_scan_inputs = 1, body = b (float[10] v, float[10] x) => (float[10] u, float[10] z) {
+            u = Add(v, x)  z = Exp(u)
+        }>(s, xs)
+    }"""
+    # s, v, u (10 each), all of xs and all of ys, into which z goes
+    assert live(text).by_kernel == (130 * F, 130 * F)
+
+
+def test_a_branch_s_result_is_the_node_s() -> None:
+    text = """g (float[10] x, bool c) => (float[] y) {
+        a = Exp(x)
+        r = If (c) <
+            then_branch = t () => (float[10] p) { p = Neg(a) },
+            else_branch = e () => (float[10] q) { q = Abs(a) }
+        >
+        y = Exp(r)
+    }"""
+    # x c a | a, the branch's | that and y; the condition is read when it branches
+    assert live(text).by_kernel[0] == 20 * F + 1
+    assert live(text).by_kernel[1:] == (20 * F, 20 * F)
+
+
+def test_a_constant_output_is_a_copy_that_stays() -> None:
+    text = """g (float[10] x) => (float[] y, float[] z) <float[7] w> { y = Exp(x)  z = Identity(w) }"""
+    assert live(text).by_kernel == (27 * F,)
+
+
 def test_visual_wake_words_in_int8() -> None:
     result = eff.estimate(eff.read_model(str(SAMPLES / "vww_mobilenetv1_int8.onnx")))
     # the first pointwise convolution: 48 x 48 in 8 channels become 16
@@ -148,6 +203,31 @@ def test_the_live_set_of_any_network(model: Model, patterns: set[str]) -> None:
         # a kernel cannot run without what it reads and writes
         for kernel, bytes_ in zip(kernels, found.by_kernel, strict=True):
             assert bytes_ >= sum((dict(kernel.reads) | dict(kernel.writes)).values())
+
+
+# --- decoders ---
+
+
+def decoding(path: Path, context: int) -> eff.Estimate:
+    return eff.estimate(read_model(str(path), propose=Phase("decode", context).sizes))
+
+
+DECODERS = [SAMPLES / "decoder_kv.onnx"] + [
+    SAMPLES.parents[1] / "shared" / "models" / f"{name}.onnx"
+    for name in ("llama_15m.past_ts17dyn", "gpt2_small4.hfgen_decode", "llama_15m.gqa_nb4")
+]
+
+
+@pytest.mark.parametrize("path", DECODERS, ids=lambda p: p.stem)
+def test_the_peak_of_decoding_grows_evenly_with_the_cache(path: Path) -> None:
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    first, second, third = (decoding(path, c) for c in (1000, 2000, 3000))
+    growth = second.live.peak_bytes - first.live.peak_bytes
+    assert third.live.peak_bytes - second.live.peak_bytes == growth
+    # what is read of the cache and what is written of it are both there at the end
+    assert growth >= 1000 * first.totals.kv_cache_bytes_per_token > 0
+    assert growth <= 1000 * 3 * first.totals.kv_cache_bytes_per_token
 
 
 # --- does it fit ---

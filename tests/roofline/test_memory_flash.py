@@ -60,3 +60,12 @@ def test_shapes_are_code() -> None:
 def test_float_weights_by_type() -> None:
     found = stored("g (float[1,10] x) => (float[] y) <float[10,20] w, float[20] b> { y = Gemm(x, w, b) }")
     assert dict(found.weights) == {"float32": (10 * 20 + 20) * 4}
+
+
+def test_a_folded_batch_normalization_leaves_a_bias() -> None:
+    text = """g (float[1,8,4,4] x) => (float[] y) <float[4,8,1,1] w, float[4] s, float[4] b, float[4] m, float[4] v> {
+        c = Conv(x, w)  y = BatchNormalization(c, s, b, m, v)
+    }"""
+    assert stored(text).total == (4 * 8 + 4) * 4
+    biased = text.replace("Conv(x, w)", "Conv(x, w, bias)").replace("<float[4,8", "<float[4] bias, float[4,8")
+    assert stored(biased).total == (4 * 8 + 4) * 4

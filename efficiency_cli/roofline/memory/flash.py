@@ -18,6 +18,7 @@ from efficiency_cli.graph.constants import Stored
 from efficiency_cli.graph.model import Graph, Kind
 from efficiency_cli.graph.roles import AUXILIARY
 from efficiency_cli.hardware.profile import MemoryUse
+from efficiency_cli.roofline.memory.bodies import scopes_of
 from efficiency_cli.roofline.network import Network
 
 # operators whose auxiliary operands are scales and zero points
@@ -55,13 +56,14 @@ def flash_of(network: Network, kernels: int, use: MemoryUse | None = None) -> Fl
     """What the network stores; with the code and tables of a runtime that says how much those are."""
     graph = network.model.graph
     data, scales = _uses(graph)
+    folded = _folded(network)
     weights: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     scale_count = 0
     unpacked = _unpacked(graph) if use and use.constants == "unpacked" else {}
     for stored in network.stored:
         tensor, dtype = stored.tensor, stored.dtype
-        if dtype is None or not stored.bytes:
+        if dtype is None or not stored.bytes or tensor.name in folded:
             continue
         part = _part(stored, tensor.name in data, tensor.name in scales)
         if part == "weights":
@@ -89,6 +91,19 @@ def _part(stored: Stored, is_data: bool, is_scale: bool) -> str:
     if is_scale and not is_data:
         return "scales"
     return "constants" if is_data else "shapes"
+
+
+def _folded(network: Network) -> set[str]:
+    """What becomes part of other weights: of a folded BatchNormalization all but the bias it leaves."""
+    gone: set[str] = set()
+    for scope in scopes_of(network.root):
+        with_bias = {o for n in scope.graph.nodes if len(n.inputs) > 2 and n.inputs[2] for o in n.outputs}
+        for k in scope.execution.absorbed:
+            node = scope.graph.nodes[k]
+            if node.op == "BatchNormalization":
+                biased = node.inputs[0] in with_bias
+                gone.update((*node.inputs[1:2], *node.inputs[2 if biased else 3 :]))
+    return gone
 
 
 def _unpacked(graph: Graph) -> dict[str, int]:

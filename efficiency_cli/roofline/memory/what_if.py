@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from efficiency_cli.errors import EffcliError
-from efficiency_cli.graph.model import DType, Graph, Kind, Model, Tensor
+from efficiency_cli.graph.model import DType, Model, Tensor
+from efficiency_cli.graph.retype import Types, retyped
 from efficiency_cli.roofline.memory.fit import Level
 
 if TYPE_CHECKING:
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 # image sizes that networks for small devices are published in
 SIZES = (96, 128, 160, 192, 224)
 # estimates that a search for the largest size may take
-MOST_TRIALS = 12
+MOST_TRIALS = 20
 # beyond it, a size is as good as unlimited
 LARGEST = 1 << 24
+# how the operators begin that a quantised network has
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "QGemm")
 
 Changed = Mapping[str, object]
 
@@ -85,16 +87,15 @@ def _what_if(change: str, needed: Needed) -> WhatIf:
 def _smaller_images(
     model: Model, need_of: Callable[[Model], Needed], reread: Callable[[Changed], Model]
 ) -> Iterator[WhatIf]:
-    """The largest usual size below the network's own at which it fits; else the smallest."""
+    """The largest usual size below the network's own at which it fits; the smallest where none fits or nobody says."""
     images = {n: s for n in model.graph.inputs if (s := _image(model.graph.tensors[n])) is not None}
     side = min((shape[-1] for shape in images.values()), default=0)
-    smaller = [size for size in SIZES if size < side]
     last: WhatIf | None = None
-    for size in reversed(smaller):
+    for size in reversed([size for size in SIZES if size < side]):
         shapes = {name: (*shape[:2], size, size) for name, shape in images.items()}
         with suppress(EffcliError):
             last = _what_if(f"at {size}x{size}", need_of(reread({"shapes": shapes})))
-            if last.fits is not False:
+            if last.fits:
                 break
     if last is not None:
         yield last
@@ -108,41 +109,14 @@ def _image(tensor: Tensor) -> tuple[int, ...] | None:
 
 
 def as_int8(model: Model) -> Model | None:
-    """The model with its floats in 8 bits and its biases in 32; None where nothing it computes is a float."""
+    """The model as if quantised to 8 bits; None where it is already, or where nothing it computes is a float."""
     graph = model.graph
-    floats = [t for n, t in graph.tensors.items() if not t.is_constant and _is_wide(t)]
-    quantized = any(node.op in ("QuantizeLinear", "DequantizeLinear") for node in graph.nodes)
-    if quantized or not any(t.numel > 1 for t in floats):
+    if any(node.op.startswith(_QUANTIZED) for node in graph.nodes):
         return None
-    return replace(model, graph=_narrowed(graph))
-
-
-def _narrowed(graph: Graph) -> Graph:
-    biases = {
-        node.inputs[2] for node in graph.nodes if node.op in ("Conv", "ConvTranspose", "Gemm") and _has_bias(node)
-    }
-    tensors = {n: _narrow(t, wide=n in biases) for n, t in graph.tensors.items()}
-    nodes = tuple(
-        replace(node, graphs={name: _narrowed(body) for name, body in node.graphs.items()}) if node.graphs else node
-        for node in graph.nodes
-    )
-    return replace(graph, nodes=nodes, tensors=tensors)
-
-
-def _has_bias(node: object) -> bool:
-    inputs: tuple[str, ...] = getattr(node, "inputs", ())
-    return len(inputs) > 2 and bool(inputs[2])
-
-
-def _narrow(tensor: Tensor, *, wide: bool) -> Tensor:
-    if not _is_wide(tensor):
-        return tensor
-    bias = wide and tensor.kind in (Kind.WEIGHT, Kind.CONSTANT)
-    return replace(tensor, dtype=DType.INT32 if bias else DType.INT8)
-
-
-def _is_wide(tensor: Tensor) -> bool:
-    return tensor.dtype is not None and tensor.dtype.is_float and tensor.dtype.bits > 8
+    wide = (t for t in graph.tensors.values() if not t.is_constant and t.numel > 1)
+    if not any(t.dtype is not None and t.dtype.is_float and t.dtype.bits > DType.INT8.bits for t in wide):
+        return None
+    return retyped(model, Types(DType.INT8, DType.INT8))
 
 
 def shared_level(estimate: Estimate) -> Level | None:
@@ -155,36 +129,36 @@ def shared_level(estimate: Estimate) -> Level | None:
 
 
 def largest(what: str, need_at: Callable[[int], float | None], room: float, level: str) -> Largest | None:
-    """The largest size at which the need is within `room`, by a secant between one that fits and one that does not.
+    """The largest size at which the need is within `room`.
 
     `need_at` gives None for a size that the network does not take. None where even 1 does not fit, or all sizes
-    need the same. After MOST_TRIALS the largest size known to fit is given.
+    need the same. What grows evenly takes four estimates; after MOST_TRIALS the largest size known to fit is given.
     """
-    low, first = 1, need_at(1)
+    first = need_at(1)
     if first is None or first > room:
         return None
-    need_low = first
-    high, need_high, trials = 0, 0.0, 1
-    while trials < MOST_TRIALS and (not high or high - low > 1):
-        guess = 2 * low if not high else _between(low, need_low, high, need_high, room)
-        if not high and trials > 1:
-            # memory grows about evenly: aim a little beyond where it should end
-            guess = max(guess, min(LARGEST, int(low * room / max(need_low, 1.0))))
-        if guess > LARGEST:
+    points = {1: first}  # size -> need
+    low, high = 1, 0
+    while len(points) < MOST_TRIALS and (not high or high - low > 1):
+        guess = _guess(points, low, high, room)
+        need = need_at(guess) if guess <= LARGEST else None
+        if need is None or (len(points) == 1 and need == first):
             break
-        need = need_at(guess)
-        trials += 1
-        if need is None or (trials == 2 and need == first):
-            return None
+        points[guess] = need
         if need <= room:
-            low, need_low = guess, need
+            low = guess
         else:
-            high, need_high = guess, need
-    return Largest(what, low, need_low, level, room)
+            high = guess
+    return Largest(what, low, points[low], level, room) if len(points) > 1 else None
 
 
-def _between(low: int, need_low: float, high: int, need_high: float, room: float) -> int:
-    """Where a straight line through both ends reaches the room, inside them; the middle where that is no help."""
-    slope = (need_high - need_low) / (high - low)
-    guess = low + int((room - need_low) / slope) if slope > 0 else (low + high) // 2
-    return min(max(guess, low + 1), high - 1)
+def _guess(points: Mapping[int, float], low: int, high: int, room: float) -> int:
+    """Where a straight line through the two sizes nearest to the end reaches the room; every other time the middle."""
+    if len(points) == 1:
+        return 2 * low
+    if high and len(points) % 2:
+        return (low + high) // 2
+    other = high or max(size for size in points if size < low)
+    slope = (points[other] - points[low]) / (other - low)
+    guess = low + int((room - points[low]) / slope) if slope > 0 else 2 * low
+    return min(max(guess, low + 1), high - 1 if high else LARGEST + 1)
