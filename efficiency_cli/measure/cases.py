@@ -35,7 +35,7 @@ class Case(Struct, frozen=True):
     `compute_s`, `memory_s` and `overhead_s` are by kernel, `column` is what its computing belongs to.
     `group` (profile, runtime) shares a scale, and so do boards with what they stand on; `share` (a runtime
     and those that stand on it) the ratios. `memory_share` is the fraction
-    of the bandwidth that `memory_s` stands for, `fitted` whether the profile's numbers are from measurements.
+    of the bandwidth that `memory_s` stands for, `scale` the runtime's factor that is in all times, `fitted` whether the profile's numbers are from measurements.
     """
 
     placed: Placed
@@ -49,6 +49,7 @@ class Case(Struct, frozen=True):
     column: Array
     run_s: float
     memory_share: float
+    scale: float
     fitted: bool
 
     @property
@@ -58,7 +59,7 @@ class Case(Struct, frozen=True):
     @property
     def at_bandwidth(self) -> Case:
         """With memory at its whole bandwidth: what a data sheet says without any measurement."""
-        return replace(self, memory_s=self.memory_s * self.memory_share, memory_share=1.0)
+        return replace(self, memory_s=self.memory_s * self.memory_share / self.scale, memory_share=1.0)
 
 
 def case_of(placed: Placed, estimate: Estimate) -> Case:
@@ -79,6 +80,7 @@ def case_of(placed: Placed, estimate: Estimate) -> Case:
         column=np.array([_COLUMN[t.kernel.op_class.value] for t in times], dtype=np.int64),
         run_s=runtime.scale_factor * runtime.run_s,
         memory_share=runtime.efficiency_of("memory"),
+        scale=runtime.scale_factor,
         fitted=runtime.is_fitted,
     )
 

@@ -1,4 +1,4 @@
-"""The shipped microcontroller runtimes are what the tool fits to the public measurements: fitting again moves nothing."""
+"""The shipped microcontroller runtimes are what the tool fits to public measurements: fitting again moves nothing."""
 
 from __future__ import annotations
 
