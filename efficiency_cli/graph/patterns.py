@@ -38,6 +38,7 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
         "dynamic-quantize": "MatMulInteger or ConvInteger with the Cast and scale behind it",
         "slices": "slices of one tensor along one axis as one Split",
         "reduction": "element-wise chains and the reduction, softmax or normalisation behind or before them",
+        "casts": "a Cast to the type that is there: it costs nothing",
         "transpose-pairs": "Transposes that cancel, also around element-wise operators: they cost nothing",
         "layout": "layout Transposes around convolutions and pools: they cost nothing, the runtime is NHWC",
     }
@@ -49,6 +50,7 @@ DEFAULT_PATTERNS = frozenset({"bias", "activation", "add", "pad"})
 _ONNXRUNTIME = (
     "fold-batchnorm", "qdq", "pad", "matmul-add", "simple-activation", "conv-add", "silu", "gelu", "layernorm",
     "rmsnorm-division", "add-layernorm", "scale", "transpose-matmul", "dynamic-quantize", "slices", "transpose-pairs",
+    "casts",
 )  # fmt: skip
 
 SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -1,7 +1,7 @@
 """Nodes to kernels: what a runtime launches as one.
 
-Patterns are names that a profile lists (`graph/patterns.py`). First `layout.py` says which Transposes the runtime
-does not have, then `units.py` finds operators written as several nodes, then `grouping.py` puts units into kernels.
+Patterns are names that a profile lists (`graph/patterns.py`). First `spared.py` says which nodes a runtime does not
+execute, then `units.py` finds operators written as several nodes, then `grouping.py` puts units into kernels.
 BatchNormalization with constant weights and Q/DQ around an operator are no choice of the runtime here but part of
 the counting (`execution.py`). Work is never changed: only which bytes cross a kernel's border.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from efficiency_cli.graph.execution import Execution
 from efficiency_cli.graph.fusion.grouping import Group, groups_of
-from efficiency_cli.graph.fusion.layout import arranged
+from efficiency_cli.graph.fusion.spared import arranged
 from efficiency_cli.graph.model import Graph
 from efficiency_cli.graph.patterns import DEFAULT_PATTERNS, PATTERNS, SETS, expanded
 

@@ -162,8 +162,8 @@ class _Grouper:
             return "bias" in self.patterns or ("matmul-add" in self.patterns and self._is_bias(group, constants[0]))
         if "add" in self.patterns:
             return True
-        # blocked layouts, in which the sum is taken, are those of images
-        image = self.flow.tensor(unit.outputs[0]).rank == _IMAGE_RANK
+        # blocked layouts, in which the sum is taken, are those of images in floating point
+        image = self.flow.tensor(unit.outputs[0]).rank == _IMAGE_RANK and unit.last not in self.flow.execution.dtype
         return "conv-add" in self.patterns and group.anchor in CONVOLUTIONS and image
 
     def _is_bias(self, group: Group, constant: str) -> bool:

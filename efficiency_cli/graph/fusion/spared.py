@@ -1,11 +1,11 @@
-"""Transposes that a runtime does not execute: pairs that cancel, and those around convolutions where it is NHWC.
+"""Nodes that a runtime does not execute: Transposes that cancel, those around convolutions where it is NHWC, Casts.
 
 They become views of what they transpose: the result is an Execution in which they are absorbed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -17,6 +17,7 @@ from efficiency_cli.graph.model import Graph
 
 CANCELS = "a Transpose that another one undoes"
 LAYOUT = "a layout Transpose that the runtime does not have"
+SAME_TYPE = "a Cast to the type that is there"
 # operators that keep the layout of what they read
 _NEUTRAL = POINTWISE | frozenset(
     """Pad Concat Slice Split Dropout Identity QuantizeLinear DequantizeLinear QLinearAdd QLinearMul QLinearConcat
@@ -25,52 +26,58 @@ _NEUTRAL = POINTWISE | frozenset(
 
 
 def arranged(graph: Graph, execution: Execution, patterns: frozenset[str]) -> Execution:
-    """The execution without the Transposes that `patterns` spare; itself where they spare none."""
-    for pattern, spared, reason in (("layout", _around_images, LAYOUT), ("transpose-pairs", _cancelled, CANCELS)):
+    """The execution without the nodes that `patterns` spare; itself where they spare none."""
+    for pattern, op, spared, reason in _SPARED:
         if pattern in patterns:
             flow = Flow(graph, execution)
-            transposes = frozenset(_transposes(flow))
-            alias = spared(flow, transposes) if transposes else {}
+            nodes = frozenset(_running(flow, op))
+            alias = spared(flow, nodes) if nodes else {}
             if alias:
-                execution = _without(graph, execution, alias, transposes, reason)
+                execution = _without(graph, execution, alias, nodes, reason)
     return execution
 
 
-def _transposes(flow: Flow) -> Iterator[int]:
+def _running(flow: Flow, op: str) -> Iterator[int]:
     for k, node in enumerate(flow.graph.nodes):
-        if (node.op, node.domain) == ("Transpose", "") and k not in flow.execution.absorbed:
+        if (node.op, node.domain) == (op, "") and k not in flow.execution.absorbed:
             yield k
 
 
 def _without(
-    graph: Graph, execution: Execution, alias: Mapping[str, str], transposes: Collection[int], reason: str
+    graph: Graph, execution: Execution, alias: Mapping[str, str], nodes: Collection[int], reason: str
 ) -> Execution:
-    """The execution in which tensors stand in memory for others, and Transposes do not run that then copy nothing."""
+    """The execution with these aliases; those of `nodes` that then copy a tensor to itself do not run."""
     to = followed({**execution.alias, **alias})
 
     def same(name: str) -> str:
         return to.get(name, name)
 
-    gone = {k for k in transposes if same(graph.nodes[k].inputs[0]) == same(graph.nodes[k].outputs[0])}
+    gone = {k for k in nodes if same(graph.nodes[k].inputs[0]) == same(graph.nodes[k].outputs[0])}
     readers: dict[str, list[int]] = {}
-    for name, nodes in execution.readers.items():
-        running = [k for k in nodes if k not in gone]
+    for name, reading in execution.readers.items():
+        running = [k for k in reading if k not in gone]
         known = readers.setdefault(same(name), [])
         known += [k for k in running if k not in known] if known else running
     return replace(
         execution,
         absorbed={**execution.absorbed, **dict.fromkeys(gone, reason)},
         alias=to,
-        readers={name: sorted(nodes) for name, nodes in readers.items()},
+        readers={name: sorted(reading) for name, reading in readers.items()},
         leaving=frozenset(map(same, execution.leaving)),
         stored={same(name): same(source) for name, source in execution.stored.items()},
     )
 
 
-def _spared(flow: Flow, transposes: Collection[int]) -> dict[str, str]:
-    """Each of these Transposes as a view; one whose result leaves only where nobody else reads its operand."""
+def _unchanged(flow: Flow, casts: frozenset[int]) -> dict[str, str]:
+    """Aliases for Casts that change nothing."""
+    ends = ((k, flow.graph.nodes[k].inputs[0], flow.graph.nodes[k].outputs[0]) for k in casts)
+    return _spared(flow, {k for k, one, other in ends if flow.tensor(one).dtype is flow.tensor(other).dtype})
+
+
+def _spared(flow: Flow, nodes: Collection[int]) -> dict[str, str]:
+    """Each of these nodes as a view; one whose result leaves only where nobody else reads its operand."""
     alias: dict[str, str] = {}
-    for k in sorted(transposes):
+    for k in sorted(nodes):
         source, result = flow.resolve(flow.graph.nodes[k].inputs[0]), flow.resolve(flow.graph.nodes[k].outputs[0])
         if result not in flow.execution.leaving:
             alias[result] = source
@@ -223,3 +230,11 @@ class _Sets:
 
     def join(self, one: str, other: str) -> None:
         self._parent[self.of(one)] = self.of(other)
+
+
+# pattern, the operator it spares, which of those, and why they cost nothing
+_SPARED: tuple[tuple[str, str, Callable[[Flow, frozenset[int]], dict[str, str]], str], ...] = (
+    ("casts", "Cast", _unchanged, SAME_TYPE),
+    ("layout", "Transpose", _around_images, LAYOUT),
+    ("transpose-pairs", "Transpose", _cancelled, CANCELS),
+)
