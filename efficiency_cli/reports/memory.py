@@ -57,9 +57,9 @@ def _order(footprint: Footprint) -> str:
     return f"best order: {format_capacity(footprint.saved)}, {share} less at the peak"
 
 
-def lines_of(footprint: Footprint) -> Iterator[Line]:
-    """RAM, flash, every level, and what would change that."""
-    yield _ram(footprint)
+def lines_of(footprint: Footprint, cache_bytes: int = 0) -> Iterator[Line]:
+    """RAM (of it `cache_bytes` a key/value cache), flash, every level, and what would change that."""
+    yield _ram(footprint, cache_bytes)
     yield _arena(footprint)
     yield _flash(footprint)
     for level in footprint.levels:
@@ -73,7 +73,7 @@ def lines_of(footprint: Footprint) -> Iterator[Line]:
         yield Line("Largest", (*sizes, Part(f"that fits {footprint.largest[0].level}")))
 
 
-def _ram(footprint: Footprint) -> Line:
+def _ram(footprint: Footprint, cache_bytes: int) -> Line:
     ram, runtime = footprint.activations, footprint.runtime_ram
     parts = [Part(format_capacity(footprint.ram), "bold")]
     if ram.upper > ram.lower:
@@ -81,6 +81,8 @@ def _ram(footprint: Footprint) -> Line:
         parts.append(Part(f"{low} – {high} for 80 % of networks"))
     if runtime:
         parts.append(Part(f"{format_capacity(runtime)} of it the runtime's own"))
+    if cache_bytes:
+        parts.append(Part(f"KV cache {format_capacity(cache_bytes)} after the run"))
     if footprint.ram:
         parts.append(Part(f"fits {format_capacity(smallest_power_of_two(footprint.ram))}", extra=True))
     return Line("RAM", tuple(parts))

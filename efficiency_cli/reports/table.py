@@ -159,7 +159,7 @@ class _Screen:
 
         title = Line("", (Part(memory.title_of(footprint)),))
         found = [self._text(""), *self._laid_out(title, label=0)]
-        for line in memory.lines_of(footprint):
+        for line in memory.lines_of(footprint, estimate.totals.kv_cache_bytes):
             found += self._laid_out(line)
         bars = memory.bars_of(footprint, self.view.width, self.view.unicode)
         if bars is not None:

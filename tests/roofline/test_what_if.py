@@ -17,7 +17,6 @@ from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.roofline.memory.footprint import footprint_of
 from efficiency_cli.roofline.memory.what_if import (
     LARGEST,
-    MOST_TRIALS,
     Largest,
     Needed,
     as_int8,

@@ -69,9 +69,9 @@ class Footprint(Struct, frozen=True):
 
     @property
     def at_peak(self) -> tuple[Placed, ...]:
-        """What is alive at the peak, by its place in the arena."""
+        """What is alive at the peak, the largest first."""
         alive = [p for p in self.plan.placed if self.peak < 0 or p.block.first <= self.peak <= p.block.last]
-        return tuple(sorted(alive, key=lambda p: (p.offset, p.block.key)))
+        return tuple(sorted(alive, key=lambda p: (-p.block.size, p.offset)))
 
     @property
     def fits(self) -> bool | None:
