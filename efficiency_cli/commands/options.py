@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from efficiency_cli.commands import as_if, values
+from efficiency_cli.commands import as_if, fusing, values
 from efficiency_cli.commands.declare import gathered
 from efficiency_cli.commands.declare import option as option  # commands take it from here
 from efficiency_cli.commands.output import OutputOptions
@@ -109,11 +109,14 @@ class CountingOptions:
     ops: str | None
     effective: bool = False
     convention: str | None = None
+    fusion: str | None = None
 
     def choices(self, model: Model) -> Choices:
         """What was asked for. Raises UsageError for a --trip that names no loop of `model`, ConfigError for a
-        wrong file of --ops.
+        wrong file of --ops, UsageError for a --fusion that names no runtime.
         """
+        from msgspec.structs import replace
+
         from efficiency_cli.costs.control_flow import Choices, loops_of
 
         trips: dict[str, int] = merged("--trip", self.trips)
@@ -121,11 +124,14 @@ class CountingOptions:
         for name in trips:
             if name not in loops:
                 raise _no_loop(name, loops)
-        if self.ops is None:
-            return Choices(self.count, self.branch, trips)
-        from efficiency_cli.config.operators import read_operators
+        found = Choices(self.count, self.branch, trips)
+        if self.ops is not None:
+            from efficiency_cli.config.operators import read_operators
 
-        return Choices(self.count, self.branch, trips, read_operators(self.ops), self.ops)
+            found = replace(found, rules=read_operators(self.ops), rules_from=self.ops)
+        if self.fusion is not None:
+            found = replace(found, fusion=fusing.patterns_of(self.fusion), fusion_from=self.fusion)
+        return found
 
 
 def _no_loop(name: str, loops: Sequence[str]) -> UsageError:
@@ -180,6 +186,7 @@ counting = gathered(
             is_flag=True,
             help="Read the weights; count what is left without all-zero channels and zero elements.",
         ),
+        fusing.FUSION,
         _CHOICES[-1],
     ],
 )

@@ -19,7 +19,8 @@ from efficiency_cli.graph.model import MAX_TRIPS, Graph, Node, OpClass
 class Choices(Struct, frozen=True):
     """What the user decided about counting: `branch` of an If (then | else | max), `trips` of Loops by
     node name, `count` dense (padded taps and masked scores count) or valid. `rules` are the user's own, by
-    (domain, op); `rules_from` says where they were given.
+    (domain, op); `rules_from` says where they were given. `fusion` lists what runs as one kernel, whatever the
+    machine's runtime does (None: as that does); `fusion_from` names whose list that is.
     """
 
     count: str = "dense"
@@ -27,6 +28,8 @@ class Choices(Struct, frozen=True):
     trips: Mapping[str, int] = field(default_factory=dict)
     rules: Mapping[tuple[str, str], Rule] = field(default_factory=dict)
     rules_from: str = ""
+    fusion: tuple[str, ...] | None = None
+    fusion_from: str = ""
 
 
 class Body(Struct, frozen=True):

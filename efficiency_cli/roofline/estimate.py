@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from efficiency_cli.costs.control_flow import Choices
-from efficiency_cli.graph.fusion import DEFAULT_PATTERNS
+from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, expanded
 from efficiency_cli.graph.model import Model
 from efficiency_cli.graph.receptive_field import Field, receptive_fields
 from efficiency_cli.hardware.profile import Profile
@@ -90,6 +90,11 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
         if joules is None or machine is None or machine.profile.energy is None or self.latency is None:
             return None
         return energy_interval(machine.profile.energy, joules, self.latency)
+
+    @property
+    def patterns(self) -> frozenset[str]:
+        """What was put into one kernel, by the names of `graph.patterns`."""
+        return _patterns(self.network, self.machine)
 
     @property
     def throughput_per_s(self) -> float | None:
@@ -166,8 +171,7 @@ def estimate(
     """
     network = model if isinstance(model, Network) else count(model, choices)
     machine = Machine.of(profile, runtime, overlap) if profile is not None else None
-    patterns = machine.runtime.fusion if machine is not None else DEFAULT_PATTERNS
-    known = counted(network, frozenset(patterns))
+    known = counted(network, _patterns(network, machine))
     base = Estimate(
         network=network,
         totals=known.totals,
@@ -179,6 +183,12 @@ def estimate(
         batch=batch_of(network.model),
     )
     return base if machine is None else _timed(base, machine)
+
+
+def _patterns(network: Network, machine: Machine | None) -> frozenset[str]:
+    """What runs as one kernel: as was asked for, else as the machine's runtime does."""
+    own = machine.runtime.fusion if machine is not None else DEFAULT_PATTERNS
+    return expanded(own if network.choices.fusion is None else network.choices.fusion)
 
 
 def _timed(base: Estimate, machine: Machine) -> Estimate:
@@ -197,7 +207,13 @@ def _timed(base: Estimate, machine: Machine) -> Estimate:
         share=_share(times, machine, latency),
         fit=fit(profile, totals.weight_bytes, totals.peak_activation_bytes),
         energies=tuple(kernel_energy(profile.energy, t) for t in times),
-        assumptions=(*base.assumptions, *told, *_substituted(times), *_uncalibrated(machine, base.dtype)),
+        assumptions=(
+            *base.assumptions,
+            *told,
+            *_substituted(times),
+            *_refused(base.network, machine),
+            *_uncalibrated(machine, base.dtype),
+        ),
     )
 
 
@@ -224,6 +240,13 @@ def _substituted(times: Sequence[KernelTime]) -> list[str]:
     ]
 
 
+def _refused(network: Network, machine: Machine) -> list[str]:
+    """Kernels that are not those which the runtime was fitted with."""
+    if _patterns(network, machine) == expanded(machine.runtime.fusion) or not machine.runtime.is_fitted:
+        return []
+    return [f"the runtime {machine.runtime.id} was calibrated with its own kernels, not with these"]
+
+
 def _uncalibrated(machine: Machine, dtype: str) -> list[str]:
     if not outside_calibration(machine, dtype):
         return []
@@ -237,6 +260,13 @@ def _chosen(network: Network) -> list[str]:
     found = []
     if choices.count == "valid":
         found.append("products with padding and behind causal masks are left out, as asked (valid)")
+    if choices.fusion is not None:
+        by = (
+            f"nodes are grouped into kernels as {choices.fusion_from} does"
+            if choices.fusion
+            else "each node is a kernel"
+        )
+        found.append(f"{by}, as asked (--fusion)")
     given = Counter(n.node.key for n in network.nodes if (n.node.domain, n.node.op) in choices.rules)
     for key, nodes in sorted(given.items()):
         count = f"{nodes:,} nodes" if nodes > 1 else "1 node"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from efficiency_cli import __version__
 from efficiency_cli.graph.model import Graph, Kind, Tensor
+from efficiency_cli.graph.patterns import PATTERNS
 from efficiency_cli.graph.roles import parameter_count
 from efficiency_cli.hardware.profile import Quantity, numbers
 from efficiency_cli.roofline.energy import Joules
@@ -121,6 +122,7 @@ def _hardware(estimate: Estimate) -> HardwarePart:
             "dtype": estimate.dtype,
             "grade": runtime.grade,
             "overlap": machine.overlap,
+            "fusion": [pattern for pattern in PATTERNS if pattern in estimate.patterns],
             "ridge_point": _finite(estimate.ridge_point),
             "calibration": _calibration(machine),
             "provenance": _provenance(machine),

@@ -85,6 +85,9 @@ HardwarePart = TypedDict(
             Literal["datasheet", "calibrated", "measured"], Meta(description="how far to trust the times")
         ],
         "overlap": Annotated[Fraction, Meta(description="1: compute and memory overlap; 0: they add up")],
+        "fusion": Annotated[
+            list[str], Meta(description="what ran as one kernel, by pattern: the runtime's own, or --fusion's")
+        ],
         "ridge_point": Annotated[float | None, Meta(description="peak OP/s over bandwidth, OP/B")],
         "calibration": CalibrationPart | None,
         "provenance": Annotated[list[Source], Meta(description="every number of the profile")],
