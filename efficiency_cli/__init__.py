@@ -5,6 +5,7 @@
     machine = eff.load_profile("cortex-m7")
     result = eff.estimate(model, machine)
     result.latency.expected_s, result.totals.macs, result.kernels
+    table = eff.compare([model], eff.profiles("cortex-m*"))
 
 Names are imported on first use: `effcli --help` starts without onnx.
 """
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from efficiency_cli.errors import EffcliError, ExitCode
     from efficiency_cli.graph.model import Graph, Model, Node, Tensor
     from efficiency_cli.graph.read import read_model
+    from efficiency_cli.graph.retype import Types
     from efficiency_cli.hardware.load import load_profile, profiles
     from efficiency_cli.hardware.profile import Profile
+    from efficiency_cli.judge.compare import Comparison, compare
     from efficiency_cli.roofline.estimate import Estimate, estimate
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Comparison": "judge.compare",
     "EffcliError": "errors",
     "ExitCode": "errors",
     "Estimate": "roofline.estimate",
@@ -33,6 +37,8 @@ _HOME = {
     "Node": "graph.model",
     "Profile": "hardware.profile",
     "Tensor": "graph.model",
+    "Types": "graph.retype",
+    "compare": "judge.compare",
     "estimate": "roofline.estimate",
     "load_profile": "hardware.load",
     "profiles": "hardware.load",
@@ -40,6 +46,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Comparison",
     "EffcliError",
     "Estimate",
     "ExitCode",
@@ -48,7 +55,9 @@ __all__ = [
     "Node",
     "Profile",
     "Tensor",
+    "Types",
     "__version__",
+    "compare",
     "estimate",
     "load_profile",
     "profiles",

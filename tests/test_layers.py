@@ -37,6 +37,7 @@ HOMES = {
     "yaml": ("hardware.load", "hardware.tree", "config"),
     "onnxruntime": ("measure",),
     "scipy": ("measure",),
+    "distributed": ("judge.cluster",),
 }
 
 

@@ -88,11 +88,12 @@ def failed(task: Task, why: str, code: int = ExitCode.ERROR) -> Outcome:
 
 
 def _told(error: EffcliError, task: Task) -> str:
+    if isinstance(error, MissingDimension):
+        # what to add to the command, behind the path, which may be quoted
+        _, _, options = error.hint.partition(task.file or task.path)
+        return f"sizes are open: {options.lstrip(chr(39)).strip()}"
     where = [place for place in error.where if place][:_MOST_NAMED]
     text = f"{error.what} ({'; '.join(where)})" if where else error.what
-    if isinstance(error, MissingDimension):
-        _, _, options = error.hint.partition(task.file or task.path)
-        text += f": {options.strip(chr(39)).strip()}" if options else ""
     return text.replace(task.file, task.path) if task.file else text
 
 

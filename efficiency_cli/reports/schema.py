@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from efficiency_cli.judge.row import Row
+from efficiency_cli.reports.comparison_format import ComparisonReport
 from efficiency_cli.reports.validation_format import ValidationReport
 from efficiency_cli.roofline.report_format import Report, Results
 
@@ -17,7 +19,9 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of what `-f json` writes: one report, several under `results`, or `validate`'s."""
-    written = [Report, Results, ValidationReport]
+    """JSON Schema (2020-12) of what `-f json` writes: one report, several under `results`, those of `validate` and
+    `compare`, and a row of `compare -f jsonl`.
+    """
+    written = [Report, Results, ValidationReport, ComparisonReport, Row]
     schemas, components = msgspec.json.schema_components(written, ref_template="#/$defs/{name}")
     return {"$schema": _DIALECT, "title": "effcli report", "anyOf": list(schemas), "$defs": components}
