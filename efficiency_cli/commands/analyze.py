@@ -126,8 +126,8 @@ def with_runtime(machines: Sequence[Profile], runtime: str | None, output: Outpu
     return having
 
 
-def require_complete(estimate: Estimate) -> None:
-    """Raise Inconclusive for operators without a rule, unknown shapes and assumed dimensions."""
+def gaps_of(estimate: Estimate) -> list[str]:
+    """Operators without a rule, unknown shapes and assumed dimensions, a line each."""
     gaps = [
         f"not modelled: {u.domain}::{u.op}" if u.domain else f"not modelled: {u.op}"
         for u in estimate.coverage.unmodelled
@@ -136,10 +136,15 @@ def require_complete(estimate: Estimate) -> None:
     if unknown:
         more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
         gaps.append(f"shape unknown: {', '.join(unknown[:_MOST_NAMED])}{more}")
-    assumed = list(estimate.model.assumptions)
-    if gaps or assumed:
+    return [*gaps, *estimate.model.assumptions]
+
+
+def require_complete(estimate: Estimate) -> None:
+    """Raise Inconclusive for what `gaps_of` tells."""
+    gaps = gaps_of(estimate)
+    if gaps:
         raise Inconclusive(
             "the estimate is not complete, and --strict was given",
-            where=[*gaps, *assumed],
+            where=gaps,
             hint="give every size with --dim NAME=N, or leave out --strict",
         )

@@ -18,6 +18,8 @@ from efficiency_cli.judge.snapshot import Kernel, Snapshot
 On = Literal["bound", "lower", "expected", "upper"]
 ON: tuple[On, ...] = ("bound", "lower", "expected", "upper")
 DEFAULT_ON: On = "expected"
+# less than one of the third digit
+_STEP = 0.0005
 
 
 class Gauge(Struct, frozen=True):
@@ -45,6 +47,23 @@ class Gauge(Struct, frozen=True):
     def shown(self, value: float) -> str:
         """The value with its unit, in three significant digits."""
         return quantity.format_capacity(value) if self.capacity else _SHOWN[self.dimension](value)
+
+    def limit_text(self, value: float, headroom: float = 0.0) -> str:
+        """A limit in three digits that `value` is within, with `headroom` where less is better."""
+        wanted = value if self.more_is_better else value * (1 + headroom)
+        text, tried = self._written(wanted), wanted
+        while not self._within(text, wanted):
+            tried *= 1 - _STEP if self.more_is_better else 1 + _STEP
+            text = self._written(tried)
+        return text
+
+    def _written(self, value: float) -> str:
+        """As shown, in a form that can be read back: no "<0.1 %"."""
+        return f"{100 * value:.3g} %" if self.dimension == "fraction" else self.shown(value)
+
+    def _within(self, text: str, value: float) -> bool:
+        limit = quantity.parse(text, self.dimension)
+        return limit <= value if self.more_is_better else limit >= value
 
 
 _SHOWN: dict[str, Callable[[float], str]] = {

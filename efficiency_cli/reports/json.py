@@ -22,7 +22,12 @@ _ONE, _SEVERAL = 2, 4
 def render(estimates: Sequence[Estimate], view: View, command: str) -> str:  # noqa: ARG001
     """The report of interface.md; several estimates come as its `results`. A view changes nothing here."""
     levels = _ONE if len(estimates) == 1 else _SEVERAL
-    return "".join(_lines(reports_of(estimates, command), levels, "")) + "\n"
+    return opened(reports_of(estimates, command), levels)
+
+
+def opened(value: Any, levels: int) -> str:
+    """Plain data as JSON: its outer `levels` of containers over several lines, what is inside on its line."""
+    return "".join(_lines(value, levels, "")) + "\n"
 
 
 def _lines(value: Any, levels: int, indent: str) -> list[str]:

@@ -242,6 +242,19 @@ def _kept(line: Line, room: int) -> list[Part]:
     return parts
 
 
+def painted(parts: Sequence[tuple[str, str]]) -> str:
+    """Pieces of a line that is laid out and escaped, each in its style ("" for none), with a terminal's colours."""
+    from rich.text import Text
+
+    line = Text()
+    for text, style in parts:
+        line.append(text, _STYLES.get(style, ""))
+    console = _console()
+    with console.capture() as captured:
+        console.print(line, soft_wrap=True, end="")
+    return captured.get()
+
+
 def _console() -> Console:
     """A colored console that asks nothing of the environment, cuts nothing and has no markup."""
     from rich.console import Console
