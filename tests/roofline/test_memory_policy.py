@@ -114,6 +114,27 @@ def test_a_product_needs_all_of_its_operand() -> None:
     assert needs(text, "overlap").by_kernel == (30 * F,)
 
 
+def test_only_the_rows_of_a_product_s_first_operand_can_go() -> None:
+    text = "g (float[4,4] a, float[4,4] b) => (float[] y) { y = MatMul(a, b) }"
+    # y may lie over a but for a row; all of b is read for every row
+    assert needs(text, "overlap").by_kernel == ((16 + 16 + 4) * F,)
+
+
+def test_a_result_lies_over_one_operand_alone() -> None:
+    text = "g (float[10] a, float[10] b) => (float[] y, float[] z) { y = Add(a, b)  z = Neg(y) }"
+    found = needs(text, "overlap")
+    assert [(o.operand, o.result) for o in found.overlaps] == [("graph:a", "graph:y")]
+    assert found.by_kernel == (20 * F, 20 * F)
+
+
+def test_interpolation_is_not_element_by_element() -> None:
+    text = """g (float[1,4,8,8] x) => (float[] y) <float[4] s = {1, 1, 2, 2}> { y = Resize(x, , s) }"""
+    small = 4 * 8 * 8 * F
+    assert needs(text, "elementwise").by_kernel == (5 * small,)
+    # row 15, the last, still reads row 6 of 8
+    assert 4 * small < needs(text, "overlap").by_kernel[0] < 5 * small
+
+
 def test_a_pointwise_convolution_overlaps_but_for_a_row() -> None:
     text = "g (float[1,8,16,16] x) => (float[] y) <float[8,8,1,1] w> { y = Conv(x, w) }"
     image, row = 8 * 16 * 16 * F, 8 * 16 * F

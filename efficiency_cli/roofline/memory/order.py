@@ -159,7 +159,8 @@ class _Search:
     def _go_on(self, state: _State, found: dict[int, _State]) -> None:
         """All ways to go on; only the first that frees at least what it takes, under the peak: it can do no harm."""
         ways = []
-        for step in state.ready:
+        # beyond the budget the rest runs as the file has it
+        for step in state.ready if self.looked_at < 2 * BUDGET else state.ready[:1]:
             self.looked_at += 1
             grown, freed = self._change(state, step)
             room = state.live + grown + self.steps.inner[step]

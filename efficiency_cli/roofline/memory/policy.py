@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 
-from efficiency_cli.graph.model import OpClass, Tensor
+from efficiency_cli.costs import Work, rules
+from efficiency_cli.graph.model import Node, OpClass, Tensor
 from efficiency_cli.hardware.profile import OVERWRITES
 from efficiency_cli.roofline.memory.bodies import scopes_of, tensors_of
 from efficiency_cli.roofline.memory.live import Block, alive
@@ -33,6 +34,13 @@ _WRITTEN_INTO = {
 }
 
 _COLUMN_BYTES = 2
+
+
+# operators with a rule in this module do the same at every element; and these
+_ELEMENTWISE_RULES = "efficiency_cli.costs.elementwise"
+_ALSO_ELEMENTWISE = frozenset(
+    "Cast QuantizeLinear DequantizeLinear QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu QLinearWhere".split()
+)
 
 
 class Policy(Struct, frozen=True):
@@ -99,19 +107,14 @@ def needs_of(network: Network, kernels: Sequence[Kernel], blocks: Sequence[Block
     blocks = [*blocks, *_columns(kernels, policy)]
     if policy.overwrites == NONE:
         return Needs(tuple(blocks), (), tuple(alive(blocks, count)))
-    found, extra = _Overlaps(network, kernels, blocks, policy).all()
-    saved: dict[int, dict[str, int]] = {}
-    size = {b.key: b.size for b in blocks}
-    at = {b.key: b.first for b in blocks}
+    reading = _Reading(network)
+    blocks = _in_place(kernels, blocks, policy, reading)
+    found = _overlaps(kernels, blocks, policy, reading)
+    live = alive(blocks, count)
+    size, first = {b.key: b.size for b in blocks}, {b.key: b.first for b in blocks}
     for o in found:
-        of_kernel = saved.setdefault(at[o.result], {})
-        covered = min(size[o.result] - min(o.below, o.above), size[o.operand])
-        of_kernel[o.result] = min(of_kernel.get(o.result, 0) + covered, size[o.result])
-    whole = (*blocks, *extra)
-    live = alive(whole, count)
-    for k, results in saved.items():
-        live[k] -= sum(results.values())
-    return Needs(whole, tuple(found), tuple(live))
+        live[first[o.result]] -= min(size[o.result] - min(o.below, o.above), size[o.operand])
+    return Needs(tuple(blocks), tuple(found), tuple(live))
 
 
 def _columns(kernels: Sequence[Kernel], policy: Policy) -> Iterator[Block]:
@@ -121,85 +124,158 @@ def _columns(kernels: Sequence[Kernel], policy: Policy) -> Iterator[Block]:
             yield Block(f"{kernel.name} (im2col)", size, k, k, "scratch")
 
 
-class _Overlaps:
-    def __init__(self, network: Network, kernels: Sequence[Kernel], blocks: Sequence[Block], policy: Policy) -> None:
-        self.kernels, self.policy = kernels, policy
-        self.block = {key: b for b in blocks for key in (b.key, *b.also)}
+class _Reading:
+    """What the nodes of a kernel read, by the keys of the whole model; looked up once a kernel."""
+
+    def __init__(self, network: Network) -> None:
         self.tensors: dict[str, Tensor] = dict(tensors_of(network.root))
         self.places = {
             node.name: (scope, k) for scope in scopes_of(network.root) for k, node in enumerate(scope.graph.nodes)
         }
 
-    def all(self) -> tuple[list[Overlap], list[Block]]:
-        """Every pair that may overlap, and the scratch that doing so takes."""
-        found: list[Overlap] = []
-        extra: list[Block] = []
-        for k, kernel in enumerate(self.kernels):
-            if not self.policy.apart.isdisjoint((kernel.variant, kernel.op_class.value)):
-                continue
-            pairs = list(self._pairs(k, kernel))
-            found += pairs
-            if pairs and self._by_channel(kernel):
-                extra += self._channels(k, {p.result for p in pairs})
-        return found, extra
+    def of(self, kernel: Kernel) -> list[_Reader]:
+        """The kernel's nodes in their order."""
+        return [_reader(*self.places[name]) for name in kernel.nodes]
 
-    def _pairs(self, k: int, kernel: Kernel) -> Iterator[Overlap]:
-        """Operands that die in kernel `k`, and results that it makes and that may lie over them."""
-        for result in kernel.writes:
-            below = self.block.get(result)
-            if below is None or below.first != k:
-                continue
-            for operand in kernel.reads:
-                above = self.block.get(operand)
-                if above is None or above is below or above.kind == "output":
+
+class _Reader(Struct, frozen=True):
+    """A node in a kernel: the keys of its operands, slot by slot, and of its outputs ('' for none)."""
+
+    node: Node
+    work: Work
+    operands: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each element of the result comes of the operands' elements at the same place."""
+        key = (self.node.domain, self.node.op)
+        return self.work.view or self.node.op in _ALSO_ELEMENTWISE or _module_of(key) == _ELEMENTWISE_RULES
+
+
+def _module_of(key: tuple[str, str]) -> str:
+    rule = rules().get(key)
+    return rule.__module__ if rule is not None else ""
+
+
+def _reader(scope: Scope, k: int) -> _Reader:
+    node, execution = scope.graph.nodes[k], scope.execution
+    return _Reader(
+        node,
+        scope.works[k],
+        tuple(key_in(scope, execution.source(k, name)) if name else "" for name in node.inputs),
+        tuple(key_in(scope, execution.resolve(name)) if name else "" for name in node.outputs),
+    )
+
+
+def _by_channel(kernel: Kernel, policy: Policy) -> bool:
+    return policy.overwrites == DEPTHWISE and kernel.op_class in (OpClass.DEPTHWISE, OpClass.POOLING)
+
+
+def _dying(
+    kernels: Sequence[Kernel], blocks: Sequence[Block], policy: Policy
+) -> Iterator[tuple[int, Kernel, list[tuple[str, Block]], list[tuple[str, Block]]]]:
+    """Kernels with operands that nobody reads again and results that they make: as (key, block)."""
+    block = {key: b for b in blocks for key in (b.key, *b.also)}
+    for k, kernel in enumerate(kernels):
+        if not policy.apart.isdisjoint((kernel.variant, kernel.op_class.value)):
+            continue
+        results = [(key, b) for key in kernel.writes if (b := block.get(key)) and b.first == k]
+        operands = [(key, b) for key in kernel.reads if (b := block.get(key)) and b.last == k and b.kind != "output"]
+        operands = [(key, b) for key, b in operands if all(b is not made for _, made in results)]
+        if results and operands:
+            yield k, kernel, operands, results
+
+
+def _in_place(kernels: Sequence[Kernel], blocks: Sequence[Block], policy: Policy, reading: _Reading) -> list[Block]:
+    """The blocks with those put together that are the very same bytes: caches that are written into, and images
+    whose channels are computed one by one, with room for a channel beside.
+    """
+    same: dict[str, str] = {}
+    extra: list[Block] = []
+    for k, kernel, operands, results in _dying(kernels, blocks, policy):
+        for key, result in results:
+            for operand, above in operands:
+                if above.size != result.size or above.key in same.values():
                     continue
-                if above.last == k:
-                    gaps = self._gaps(kernel, operand, result)
-                    if gaps is not None and min(gaps.below, gaps.above) < below.size:
-                        yield Overlap(above.key, below.key, gaps.below, gaps.above)
+                if _by_channel(kernel, policy):
+                    extra += _channel(key, reading.tensors.get(key), k)
+                elif not _continues(reading.of(kernel), operand, key):
+                    continue
+                same[result.key] = above.key
+                break
+    return [*_joined(blocks, same), *extra]
 
-    def _gaps(self, kernel: Kernel, operand: str, result: str) -> Gaps | None:
-        """How far the result must be off the operand; None where it must not lie over it."""
-        source, target = self.tensors.get(operand), self.tensors.get(result)
-        if source is None or target is None or not source.numel or not target.numel:
-            return None
-        inside = [self.places[n] for n in kernel.nodes]
-        if self._continues(inside, operand, result):
-            # row by row in place: it must be the very same block
-            return Gaps(0, 0) if source.bytes == target.bytes else None
-        readers = [scope.works[k] for scope, k in inside if operand in self._keys(scope, k)]
-        if source.numel == target.numel and all(w.op_class is OpClass.ELEMENTWISE for w in readers):
-            # element by element, in either direction
-            more = max(target.bytes - source.bytes, 0)
-            return Gaps(more, more)
-        if self._by_channel(kernel) and target.bytes <= source.bytes:
-            return Gaps(0, 0)
-        if self.policy.overwrites != OVERLAP or len(readers) != 1:
-            return None
-        window = window_of([scope.graph.nodes[k] for scope, k in inside], source, target)
-        return None if window is None else gaps_of(window, source.bytes, target.bytes)
 
-    def _by_channel(self, kernel: Kernel) -> bool:
-        return self.policy.overwrites == DEPTHWISE and kernel.op_class in (OpClass.DEPTHWISE, OpClass.POOLING)
+def _joined(blocks: Sequence[Block], same: Mapping[str, str]) -> Iterator[Block]:
+    """Each chain of results in place as one block, named after the first of them."""
+    chains: dict[str, list[Block]] = {}
+    roots: dict[str, str] = {}
+    for b in sorted(blocks, key=lambda b: b.first):
+        root = roots[b.key] = roots[same[b.key]] if b.key in same else b.key
+        chains.setdefault(root, []).append(b)
+    for chain in chains.values():
+        first, last = chain[0], chain[-1]
+        also = tuple(key for b in chain for key in (b.key, *b.also))
+        kind = last.kind if last.kind == "output" else first.kind
+        yield first if len(chain) == 1 else Block(first.key, first.size, first.first, last.last, kind, also[1:])
 
-    def _channels(self, k: int, results: set[str]) -> Iterator[Block]:
-        """One channel of each result, where channels are computed over their operand."""
-        for result in sorted(results):
-            tensor = self.tensors.get(result)
-            if tensor is not None and tensor.shape and len(tensor.shape) > 1 and tensor.shape[1]:
-                yield Block(f"{result} (one channel)", -(-tensor.bytes // tensor.shape[1]), k, k, "scratch")
 
-    def _continues(self, inside: Sequence[tuple[Scope, int]], operand: str, result: str) -> bool:
-        """Whether a node writes rows of the result into the operand."""
-        for scope, k in inside:
-            node = scope.graph.nodes[k]
-            for slot, place in _WRITTEN_INTO.get(node.op, {}).items():
-                if slot < len(node.inputs) and place < len(node.outputs) and node.inputs[slot]:
-                    ends = (scope.execution.source(k, node.inputs[slot]), scope.execution.resolve(node.outputs[place]))
-                    if (key_in(scope, ends[0]), key_in(scope, ends[1])) == (operand, result):
-                        return True
-        return False
+def _channel(key: str, tensor: Tensor | None, k: int) -> Iterator[Block]:
+    if tensor is not None and tensor.shape and len(tensor.shape) > 1 and tensor.shape[1]:
+        yield Block(f"{key} (one channel)", -(-tensor.bytes // tensor.shape[1]), k, k, "scratch")
 
-    def _keys(self, scope: Scope, k: int) -> set[str]:
-        """What the node reads, as keys in the whole model."""
-        return {key_in(scope, scope.execution.source(k, name)) for name in scope.graph.nodes[k].inputs if name}
+
+def _continues(readers: Sequence[_Reader], operand: str, result: str) -> bool:
+    """Whether a node writes rows of the result into the operand."""
+    for reader in readers:
+        for slot, place in _WRITTEN_INTO.get(reader.node.op, {}).items():
+            if reader.operands[slot : slot + 1] == (operand,) and reader.outputs[place : place + 1] == (result,):
+                return True
+    return False
+
+
+def _overlaps(kernels: Sequence[Kernel], blocks: Sequence[Block], policy: Policy, reading: _Reading) -> list[Overlap]:
+    """At most one operand for a result and one result for an operand, those that save most: a kernel runs either
+    forwards or backwards.
+    """
+    found: list[Overlap] = []
+    for _, kernel, operands, results in _dying(kernels, blocks, policy):
+        readers = reading.of(kernel)
+        ways: list[tuple[int, Overlap]] = []
+        for key, result in results:
+            for operand, above in operands:
+                gaps = _gaps(readers, reading.tensors.get(operand), reading.tensors.get(key), operand, policy)
+                if gaps is not None and min(gaps.below, gaps.above) < result.size:
+                    covered = min(result.size - min(gaps.below, gaps.above), above.size)
+                    ways.append((covered, Overlap(above.key, result.key, gaps.below, gaps.above)))
+        taken: set[str] = set()
+        for _, way in sorted(ways, key=lambda w: (-w[0], w[1].operand, w[1].result)):
+            if taken.isdisjoint((way.operand, way.result)):
+                taken.update((way.operand, way.result))
+                found.append(way)
+    return found
+
+
+def _gaps(
+    readers: Sequence[_Reader], source: Tensor | None, target: Tensor | None, operand: str, policy: Policy
+) -> Gaps | None:
+    """How far the result must be off the operand; None where it must not lie over it."""
+    if source is None or target is None or not source.numel or not target.numel:
+        return None
+    places = [n for n, reader in enumerate(readers) if operand in reader.operands]
+    if not places:
+        return None
+    if source.numel == target.numel and all(reader.elementwise for reader in readers[places[0] :]):
+        # element by element, in either direction, from the first use on
+        more = max(target.bytes - source.bytes, 0)
+        return Gaps(more, more)
+    if policy.overwrites != OVERLAP or len(places) > 1 or readers[places[0]].operands.index(operand) > 0:
+        return None
+    running = [reader for reader in readers if not reader.elementwise]
+    # nothing but a Pad before the operator that goes through the rows, and one such operator
+    padded = len(running) > 1 and running[0].node.op == "Pad"
+    if len(running) - padded != 1 or readers[places[0]] is not running[0]:
+        return None
+    window = window_of([reader.node for reader in running], source, target)
+    return None if window is None else gaps_of(window, source.bytes, target.bytes)

@@ -70,7 +70,7 @@ def window_of(nodes: Sequence[Node], source: Tensor, target: Tensor) -> Window |
         if node.op in _SLIDING:
             return _sliding(node, nodes, source.shape, target.shape)
         if node.op in _PRODUCTS:
-            return _rows_of_product(source.shape, target.shape)
+            return None if node.attributes.get("transA") else _rows_of_product(source.shape, target.shape)
         if node.op in _RESIZING or (node.op in _PADDING and len(nodes) == 1):
             return _scaled(node, source.shape, target.shape)
     return None
