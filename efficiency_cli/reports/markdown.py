@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from efficiency_cli.reports import memory
 from efficiency_cli.reports.columns import NAME_TITLE, columns_of, fused_suffix
 from efficiency_cli.reports.escape import markdown_code, markdown_text
 from efficiency_cli.reports.rows import Row, ordered, rows_of
@@ -16,6 +17,7 @@ from efficiency_cli.reports.summary import Line, coverage_of, header_of, lines_o
 if TYPE_CHECKING:
     from efficiency_cli.reports.view import View
     from efficiency_cli.roofline.estimate import Estimate
+    from efficiency_cli.roofline.memory.footprint import Footprint
 
 # GitHub cuts a step's summary at 1 MiB: a table of more rows than this says how many it leaves out
 MOST_ROWS = 1000
@@ -39,6 +41,30 @@ def _section(estimate: Estimate, view: View) -> Iterator[str]:
     yield ""
     yield from _noted(estimate, view.verbose)
     yield from _folded(estimate, view)
+    if estimate.memory is not None:
+        yield from _memory(estimate.memory, estimate.totals.kv_cache_bytes)
+
+
+def _memory(footprint: Footprint, cache_bytes: int) -> Iterator[str]:
+    """The section of --memory: its lines, then the chart and what is alive at the peak in a fold."""
+    yield ""
+    yield f"**{markdown_text(memory.title_of(footprint))}**"
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    yield from _joined(list(memory.lines_of(footprint, cache_bytes)))
+    yield ""
+    yield f"<details><summary>Alive at the peak ({len(footprint.at_peak):,} buffers)</summary>"
+    bars = memory.bars_of(footprint, None, unicode=True)
+    if bars is not None:
+        yield from ("", "```text", *bars.rows, bars.axis, "```")
+    yield ""
+    yield f"| {' | '.join(memory.PLAN_TITLES)} |"
+    yield "|---|---|---:|---:|---:|"
+    for name, *cells in memory.plan_rows(footprint.at_peak[:MOST_ROWS]):
+        yield f"| {markdown_code(name)} | {' | '.join(map(markdown_text, cells))} |"
+    yield ""
+    yield "</details>"
 
 
 def _joined(lines: Sequence[Line]) -> Iterator[str]:

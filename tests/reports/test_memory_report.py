@@ -138,6 +138,18 @@ def test_the_plan_as_rows() -> None:
     assert memory.plan_rows(plan.placed) == [("a", "input", "0", "2,000", "0 – 3")]
 
 
+def test_markdown_has_the_section_and_lets_no_name_act(tmp_path: Path) -> None:
+    shown = render("markdown", [with_memory(sample(VWW, "cortex-m7"))], View(), "analyze")
+    assert "**Memory over the schedule (30 kernels, in the file's order)**" in shown
+    assert "| **RAM** |" in shown
+    assert "▲" in shown
+    assert "| buffer | kind | offset | size | alive at kernels |" in shown
+    hostile_text = render("markdown", [with_memory(hostile(tmp_path))], View(), "analyze")
+    assert "<script>" not in hostile_text
+    assert hostile_text.count("</details>") == 2
+    assert "over the schedule" not in render("markdown", [sample(VWW)], View(), "analyze")
+
+
 # --- JSON ---
 
 
