@@ -145,7 +145,7 @@ def bars_of(footprint: Footprint, width: int | None, unicode: bool) -> Bars | No
     rows = []
     for row in range(CHART_ROWS, 0, -1):
         label = format_capacity(top) if row == CHART_ROWS else format_capacity(top / 2) if row * 2 == CHART_ROWS else ""
-        bars = "".join(_cell(h / top * CHART_ROWS - (row - 1), unicode) * wide for h in heights)
+        bars = "".join(_cell(h / top * CHART_ROWS - (row - 1), row == 1, unicode) * wide for h in heights)
         rows.append(f"{label:>{_AXIS}} {'│' if unicode else '|'}{bars}".rstrip())
     peak = heights.index(top) * wide
     return Bars(tuple(rows), _axis(len(heights) * wide, peak, unicode))
@@ -159,11 +159,12 @@ def _columns(needed: Sequence[int], room: int) -> tuple[list[int], int]:
     return [max(needed[a:b]) for a, b in pairwise(edges)], 1
 
 
-def _cell(filled: float, unicode: bool) -> str:
-    """How much of one row a bar fills; something is never shown as nothing on the lowest one."""
+def _cell(filled: float, lowest: bool, unicode: bool) -> str:
+    """How much of one row a bar fills; on the lowest one something is never shown as nothing."""
+    some = lowest and filled > 0
     if not unicode:
-        return "#" if filled >= 0.5 else " "
-    return _BLOCKS[min(max(round(filled * 8), 0), 8)]
+        return "#" if filled >= 0.5 else "." if some else " "
+    return _BLOCKS[min(max(round(filled * 8), int(some)), 8)]
 
 
 def _axis(columns: int, peak: int, unicode: bool) -> str:

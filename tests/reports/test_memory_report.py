@@ -115,6 +115,14 @@ def test_a_bar_of_many_kernels_is_the_largest_of_them() -> None:
     assert bars.rows[0].count("#") == 1
 
 
+def test_a_little_is_not_shown_as_nothing() -> None:
+    for unicode, sign in ((True, "▁"), (False, ".")):
+        bars = memory.bars_of(footprint([1000, 1, 0]), 20, unicode)
+        assert bars is not None
+        wide = (20 - 12) // 3
+        assert bars.rows[-1].endswith(sign * wide)
+
+
 def test_nothing_to_show() -> None:
     assert memory.bars_of(footprint([]), 80, unicode=True) is None
     assert memory.bars_of(footprint([5]), 8, unicode=True) is None
