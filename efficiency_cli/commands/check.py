@@ -78,7 +78,9 @@ config_options = [
     multiple=True,
     help="A metric's most, as in latency=15ms. Repeatable.",
 )
-@options.option("--min", "least", type=_Limit("--min"), multiple=True, help="The least a metric may be. Repeatable.")
+@options.option(
+    "--min", "least", type=_Limit("--min"), multiple=True, help="A metric's least, as in throughput=60/s. Repeatable."
+)
 @options.option("--on", type=values.OneOf(*ON), help="Judge this of the interval; expected unless given.")
 @options.option("--baseline", type=values.File(), metavar="FILE", help="Estimates that were accepted.")
 @options.option("--update-baseline", is_flag=True, help="Accept the estimates: write them to the baseline.")
@@ -184,24 +186,32 @@ def _ended(verdict: Verdict, exit_zero: bool) -> int:
     if len(failed) > _MOST_TOLD:
         say(f"FAIL: and {len(failed) - _MOST_TOLD:,} more")
     errors = [r.error for r in verdict.results if r.error is not None]
-    if errors:
-        raise _joined(verdict, errors)
-    unjudged = list(_unjudged(verdict))
-    if unjudged:
-        shown = unjudged[:_MOST_TOLD]
-        more = [f"and {len(unjudged) - _MOST_TOLD:,} more"] if len(unjudged) > _MOST_TOLD else []
-        what = f"inconclusive: {len(unjudged):,} of what was to be judged could not be"
-        raise Inconclusive(what, where=[*shown, *more], hint=_how_to_judge(verdict))
+    if verdict.code == ExitCode.ERROR:
+        raise _joined([e for e in errors if e.exit_code == ExitCode.ERROR] or errors)
+    if verdict.code == ExitCode.INCONCLUSIVE:
+        raise _inconclusive(verdict, errors)
     return ExitCode.OK if exit_zero else verdict.code
 
 
-def _joined(verdict: Verdict, errors: Sequence[EffcliError]) -> EffcliError:
+def _joined(errors: Sequence[EffcliError]) -> EffcliError:
     """One error as it is; several as one."""
     if len(errors) == 1:
         return errors[0]
-    kind = EffcliError if verdict.code == ExitCode.ERROR else Inconclusive
     where = [line for e in errors[:_MOST_TOLD] for line in (e.what, *(f"  {place}" for place in e.where[:1]))]
-    return kind(f"{len(errors):,} models could not be checked", where=where, hint=errors[0].hint)
+    more = [f"and {len(errors) - _MOST_TOLD:,} more"] if len(errors) > _MOST_TOLD else []
+    return EffcliError(f"{len(errors):,} models could not be checked", where=[*where, *more], hint=errors[0].hint)
+
+
+def _inconclusive(verdict: Verdict, errors: Sequence[EffcliError]) -> EffcliError:
+    """Everything that could not be judged, in one error."""
+    unjudged = list(_unjudged(verdict))
+    if not unjudged and len(errors) == 1:
+        return errors[0]
+    told = [*(f"{': '.join(e.where[:1])}: {e.what}".lstrip(": ") for e in errors), *unjudged]
+    more = [f"and {len(told) - _MOST_TOLD:,} more"] if len(told) > _MOST_TOLD else []
+    what = f"inconclusive: {len(told):,} of what was to be judged could not be"
+    hint = _how_to_judge(verdict) if unjudged else errors[0].hint
+    return Inconclusive(what, where=[*told[:_MOST_TOLD], *more], hint=hint)
 
 
 def _unjudged(verdict: Verdict) -> Iterable[str]:

@@ -13,16 +13,17 @@ from pathlib import PurePath
 from msgspec import Struct
 from msgspec.structs import replace
 
-from efficiency_cli.judge.snapshot import HardwarePart, Kernel, ModelPart, Snapshot, read_snapshots
+from efficiency_cli.judge.snapshot import HardwarePart, Kernel, ModelPart, Snapshot, read_saved
 
 FILE = "effcli-baseline.json"
 
 
 class Baseline(Struct, frozen=True):
-    """The estimates of a file at `path`."""
+    """The estimates of a file at `path`, and the version of effcli that wrote it."""
 
     path: str
     entries: tuple[Snapshot, ...]
+    version: str = ""
 
     def of(self, snapshot: Snapshot) -> Snapshot | None:
         """The same model on the same machine in the same sizes, or None.
@@ -63,7 +64,8 @@ def _told(entry: Snapshot) -> str:
 
 def read_baseline(path: str) -> Baseline:
     """Raises UsageError for a file that cannot be read or is not a report."""
-    return Baseline(path, read_snapshots(path))
+    saved = read_saved(path)
+    return Baseline(path, saved.snapshots, saved.version)
 
 
 def updated(old: Sequence[Snapshot], new: Iterable[Snapshot], path: str, keep: bool) -> tuple[Snapshot, ...]:

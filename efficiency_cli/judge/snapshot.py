@@ -286,14 +286,29 @@ def _tensors(names: Sequence[str], graph: Graph) -> tuple[Tensor | None, ...]:
 # --- saved reports -----------------------------------------------------------------------------
 
 
+class Tool(Struct, frozen=True):
+    """The program that wrote a report."""
+
+    name: str = ""
+    version: str = ""
+
+
+class Saved(Struct, frozen=True):
+    """The estimates of a saved report, and the version of effcli that wrote it."""
+
+    version: str
+    snapshots: tuple[Snapshot, ...]
+
+
 class _Head(Struct, frozen=True):
     """What tells one report from several, and both from something else."""
 
     schema_version: Annotated[int, Meta(ge=1)]
-    results: msgspec.Raw | None = None
+    results: msgspec.Raw = msgspec.Raw()
+    tool: Tool = Tool()
 
 
-def read_snapshots(path: str) -> tuple[Snapshot, ...]:
+def read_saved(path: str) -> Saved:
     """The estimates in a JSON report of `analyze`, or in a baseline. Raises UsageError with the place."""
     try:
         with Path(path).open("rb") as file:
@@ -303,20 +318,20 @@ def read_snapshots(path: str) -> tuple[Snapshot, ...]:
         raise UsageError(f"cannot read {path}: {reason}", hint="check the path") from error
     if len(data) > MAX_BYTES:
         raise UsageError(f"cannot read {path}: it is larger than 256 MiB", hint="give a report of effcli")
-    return parse_snapshots(data, path)
+    return parse_saved(data, path)
 
 
-def parse_snapshots(data: bytes, path: str) -> tuple[Snapshot, ...]:
-    """As `read_snapshots`, of the bytes of a file called `path`."""
+def parse_saved(data: bytes, path: str) -> Saved:
+    """As `read_saved`, of the bytes of a file called `path`."""
     hint = "write one: effcli analyze MODEL --hw ID -f json:report.json"
     try:
         head = msgspec.json.decode(data, type=_Head)
         if head.schema_version > SCHEMA_VERSION:
             what = f"{path} was written by a newer effcli (schema_version {head.schema_version})"
             raise UsageError(what, hint="update effcli: pip install --upgrade effcli")
-        if head.results is None:
-            return (msgspec.json.decode(data, type=Snapshot),)
-        return msgspec.json.decode(head.results, type=tuple[Snapshot, ...])
+        if bytes(head.results) in (b"", b"null"):
+            return Saved(head.tool.version, (msgspec.json.decode(data, type=Snapshot),))
+        return Saved(head.tool.version, msgspec.json.decode(head.results, type=tuple[Snapshot, ...]))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not a JSON report of effcli", where=str(error), hint=hint) from error
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from efficiency_cli.judge.reasons import Why
 from efficiency_cli.judge.verdict import Finding, Result, Verdict, unbudgeted
 from efficiency_cli.reports.escape import shown, signs
 from efficiency_cli.reports.grid import INDENT, Column, grid
@@ -90,9 +91,10 @@ def _of_result(result: Result, verdict: Verdict, view: View) -> Iterator[str]:
             yield from _wrapped(line, view, _DEEPER)
         return
     rows = grid(_columns(result.findings, view), view.width, view.unicode)[1:]
+    told: dict[object, str] = {}
     for finding, row in zip(result.findings, rows, strict=True):
         yield from _painted([row], view)
-        yield from _details(finding, verdict, view)
+        yield from _details(finding, verdict, view, told)
     if view.verbose:
         yield from _painted(_unbudgeted(result, view), view)
     for gap in result.gaps:
@@ -116,27 +118,36 @@ def _skipped(finding: Finding, view: View) -> str:
     return "" if view.width is not None else finding.skipped
 
 
-def _details(finding: Finding, verdict: Verdict, view: View) -> Iterator[str]:
+def _details(finding: Finding, verdict: Verdict, view: View, told: dict[object, str]) -> Iterator[str]:
+    """Why and what now, under a finding; what was `told` of another one is not told again."""
     if finding.status == "skip" and view.width is not None:
         yield from _wrapped(finding.skipped, view, _DEEPER)
     if finding.status not in ("fail", "warn"):
         return
-    if finding.why is not None:
-        yield from _wrapped(f"why: {why_title(finding.why)}", view, _DEEPER)
-        parts = [reason_parts(r, finding.why, finding) for r in finding.why.reasons]
-        columns = [
-            Column("", [p[0] for p in parts], shrinks=True),
-            Column("", [p[1] for p in parts], drop=1),
-            Column("", [p[2] for p in parts]),
-        ]
-        room = None if view.width is None else view.width - len(_DEEPER)
-        kept = [c for c in columns if any(c.cells)]
-        yield from (f"{_DEEPER}{line}" for line in grid(kept, room, view.unicode)[1:])
+    before = told.setdefault(finding.why, finding.budget.name)
+    if finding.why is not None and before == finding.budget.name:
+        yield from _reasons(finding, finding.why, view)
+    elif finding.why is not None:
+        yield from _wrapped(f"why: as for {before}", view, _DEEPER)
     accept = accept_of(finding, verdict)
     if accept:
         yield from _wrapped(f"to accept: {accept}", view, _DEEPER)
-    if finding.budget.message:
-        yield from _wrapped(finding.budget.message, view, _DEEPER)
+    message = finding.budget.message
+    if message and told.setdefault(message, finding.budget.name) == finding.budget.name:
+        yield from _wrapped(message, view, _DEEPER)
+
+
+def _reasons(finding: Finding, why: Why, view: View) -> Iterator[str]:
+    yield from _wrapped(f"why: {why_title(why)}", view, _DEEPER)
+    parts = [reason_parts(r, why, finding) for r in why.reasons]
+    columns = [
+        Column("", [p[0] for p in parts], shrinks=True),
+        Column("", [p[1] for p in parts], drop=1),
+        Column("", [p[2] for p in parts]),
+    ]
+    room = None if view.width is None else view.width - len(_DEEPER)
+    kept = [c for c in columns if any(c.cells)]
+    yield from (f"{_DEEPER}{line}" for line in grid(kept, room, view.unicode)[1:])
 
 
 def _unbudgeted(result: Result, view: View) -> list[str]:

@@ -6,7 +6,9 @@ Names are as the model spells them: the format that shows a text escapes it.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from efficiency_cli.judge.budget import SIGN_OF
 from efficiency_cli.judge.gauge import DEFAULT_ON, GAUGES
@@ -139,12 +141,20 @@ def accept_of(finding: Finding, verdict: Verdict) -> str:
     if finding.status == "skip":
         return ""
     if budget.relative:
-        return "effcli check --update-baseline" + (f" --baseline {verdict.baseline}" if not verdict.config else "")
+        return f"effcli check --update-baseline{_again(verdict)}"
     way = "raise" if budget.side == "max" else "lower"
     figure = gauge.limit_text(finding.value or 0.0)
     if budget.place in _OPTIONS:
         return f"{way} the limit: {budget.place} {budget.name}={figure.replace(' ', '')}"
     return f"{way} it to {figure} at {budget.place}"
+
+
+def _again(verdict: Verdict) -> str:
+    """The options with which the same is judged again."""
+    if not verdict.config:
+        return f" --baseline {shlex.quote(verdict.baseline)}"
+    found = PurePath(verdict.config).name in ("effcli.yaml", "pyproject.toml")
+    return "" if found else f" -c {shlex.quote(verdict.config)}"
 
 
 def machine_of(result: Result) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from efficiency_cli import __version__
 from efficiency_cli.commands.gate.setting import Setting
 from efficiency_cli.commands.options import PhaseOptions
 from efficiency_cli.commands.progress import Progress
@@ -193,6 +194,11 @@ class Gate:
     def _notes(self, job: Job, shot: Snapshot, before: Snapshot | None) -> Iterator[str]:
         if before is not None and other_profile(before.hardware, shot.hardware):
             yield f"the profile of {shot.machine} has changed since the baseline: a change need not be the model's"
+        if self.baseline is not None and self.baseline.version not in ("", __version__):
+            yield (
+                f"the baseline is of effcli {self.baseline.version}, this is {__version__}: a change need not be the "
+                "model's"
+            )
         named = {b.name for b in job.budgets}
         for budget in job.budgets:
             if budget.relative and budget.gauge.name not in named:
