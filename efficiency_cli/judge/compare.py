@@ -19,7 +19,8 @@ from efficiency_cli.graph.retype import Types, retyped
 from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.judge.rank import Matrix, Ranked, matrix, ranked
 from efficiency_cli.judge.row import Row, RowModel, row_of
-from efficiency_cli.roofline.estimate import count, estimate
+from efficiency_cli.roofline.estimate import estimate
+from efficiency_cli.roofline.network import Network
 
 # places of a mistake that its row tells
 _MOST_NAMED = 3
@@ -117,7 +118,8 @@ def rows_of(model: Model, question: Question, task: Task) -> tuple[Row, ...]:
     """The rows of a model that was read. Raises what `estimate` does."""
     rows = []
     for types in question.types:
-        network = count(retyped(model, types), question.choices)
+        # not kept for a next time: of many models none is asked for again
+        network = Network(retyped(model, types), question.choices)
         for machine in question.machines:
             found = estimate(network, machine, runtime=question.runtime, overlap=question.overlap)
             rows.append(row_of(found, task.batch, types.label, task.path))
