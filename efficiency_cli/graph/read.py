@@ -29,7 +29,7 @@ from efficiency_cli.graph.structure import (
     complete_header,
     constant_names,
     inlined,
-    names_in,
+    names_checked,
 )
 from efficiency_cli.graph.wire import WireError, strip_payloads
 
@@ -55,7 +55,8 @@ def read_model(
     request = binding.Request(dims or {}, shapes or {}, batch)
     proto, file_bytes = load(path)
     if propose is not None:
-        interface = interface_of(proto.graph)
+        with names_checked(proto):
+            interface = interface_of(proto.graph)
         request = binding.with_sizes(request, interface, propose(interface))
     return build(proto, path, file_bytes, request)
 
@@ -103,13 +104,9 @@ def load(path: str) -> tuple[ModelProto, int]:
 
 def build(model: ModelProto, path: str, file_bytes: int, request: binding.Request) -> Model:
     """A Model from a parsed proto, which is changed on the way."""
-    try:
+    with names_checked(model):
         built = _built(model, path, file_bytes, request)
         check_text(_names(built.graph))
-    except (TypeError, AttributeError, UnicodeError):
-        # protobuf hands names that are not UTF-8 on as bytes: is it that?
-        check_text(names_in(model))
-        raise
     return built
 
 

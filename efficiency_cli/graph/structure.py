@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import onnx
 import onnx.inliner
@@ -15,7 +16,7 @@ from efficiency_cli.graph.model import DType
 from efficiency_cli.graph.shapes.scope import graphs_of
 
 # a model of more nodes than this, functions inlined, is refused: real ones stay under 40,000, and these take seconds
-MAX_NODES = 50_000
+MAX_NODES = 40_000
 # what functions expand to, in bytes: as much as a file may hold without its weights
 MAX_EXPANDED_BYTES = 64 * 2**20
 # functions inside each other; exporters stop at a handful
@@ -40,7 +41,17 @@ def check_text(names: Iterable[str]) -> None:
         ) from None
 
 
-def names_in(model: ModelProto) -> Iterator[str]:
+@contextmanager
+def names_checked(model: ModelProto) -> Iterator[None]:
+    """Where something fails on names that are not UTF-8, which protobuf hands on as bytes, that is what is told."""
+    try:
+        yield
+    except (TypeError, AttributeError, UnicodeError):
+        check_text(_names_in(model))
+        raise
+
+
+def _names_in(model: ModelProto) -> Iterator[str]:
     """Every name that decides how the model is read."""
     yield from (o.domain for o in model.opset_import)
     yield from _names_in_graph(model.graph)

@@ -122,7 +122,7 @@ def rank_raised_by_64_each() -> bytes:
 
 
 @bomb
-def rank_4096_in_50_000_nodes() -> bytes:
+def rank_4096_in_40_000_nodes() -> bytes:
     nodes = [node("Reshape", ["x", "s"], ["0"]), *(node("Relu", ["0"], [f"r{k}"]) for k in range(NODES))]
     return model(nodes, outputs=["r0"], weights=[ints("s", [6] + [1] * 4095)])
 

@@ -121,7 +121,7 @@ def functions_with_long_lists() -> bytes:
 
 
 @bomb
-def optionals_nested_50_000_deep() -> bytes:
+def optionals_nested_40_000_deep() -> bytes:
     return model(chain("Optional", NODES))
 
 
@@ -131,12 +131,12 @@ def sequences_nested_1000_deep() -> bytes:
 
 
 @bomb
-def sequences_nested_50_000_deep() -> bytes:
+def sequences_nested_40_000_deep() -> bytes:
     return model(chain("SequenceConstruct", NODES))
 
 
 @bomb
-def identities_50_000() -> bytes:
+def identities_40_000() -> bytes:
     return model(chain("Identity", NODES))
 
 
@@ -166,7 +166,7 @@ def quantised_operators_20_000() -> bytes:
 
 
 @bomb
-def elementwise_50_000() -> bytes:
+def elementwise_40_000() -> bytes:
     return model(chain("Relu", NODES))
 
 
@@ -204,12 +204,12 @@ def growing_concatenations() -> bytes:
 
 
 @bomb
-def chain_backwards_50_000() -> bytes:
+def chain_backwards_40_000() -> bytes:
     return model(reversed(chain("Relu", NODES)))
 
 
 @bomb
-def cycle_of_50_000() -> bytes:
+def cycle_of_40_000() -> bytes:
     return model(chain("Add", NODES, ["y"]))
 
 
@@ -225,7 +225,7 @@ def sum_of_100_000_inputs() -> bytes:
 
 
 @bomb
-def one_tensor_read_50_000_times() -> bytes:
+def one_tensor_read_40_000_times() -> bytes:
     return model((node("Relu", ["x"], [f"y{k}"]) for k in range(NODES)), outputs=[f"y{k}" for k in range(NODES)])
 
 
@@ -259,7 +259,7 @@ def einsum_of_all_letters() -> bytes:
 
 
 @bomb
-def same_name_50_000_times() -> bytes:
+def same_name_40_000_times() -> bytes:
     return model(node("Relu", ["x"], ["y" if k == 0 else f"y{k}"], name="n") for k in range(NODES))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import json
 import random
 import resource
@@ -31,6 +32,8 @@ from fuzz_commands import WAYS, Outcome, outcome_of
 from fuzz_mutations import mutant
 from msgspec import to_builtins
 
+from efficiency_cli import cli
+
 CPU_LIMIT_S = 10
 ADDRESS_SPACE = 3 * 2**30
 # of those in fuzz_commands
@@ -46,6 +49,8 @@ def main(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGPROF, _too_slow)
+    # as the program does, whose commands are run here without its entry point
+    gc.set_threshold(cli._OBJECTS_BETWEEN_COLLECTIONS, 50, 50)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         for label, ways, data in _inputs(arguments):

@@ -185,6 +185,24 @@ CASES: dict[str, tuple[bytes, Outcome]] = {
         model([node("SequenceEmpty", [], ["s"], dtype=2**31), node("Identity", ["s"], ["n"]), node("Relu")]),
         refused("contradicts its operands"),
     ),
+    "size_of_a_fraction": (
+        model(
+            [
+                node("Attention", ["x", "x", "x"], ["a"], domain="com.microsoft", qkv_hidden_sizes=[2.0, 2.0, 2.0]),
+                node("Relu", ["a"]),
+            ],
+            inputs=[value("x", [2, 3, 4])],
+        ),
+        refused("contradicts its operands"),
+    ),
+    "frame_of_no_size": (
+        model([node("STFT", ["x", "s"])], inputs=[value("x", [2, 8, 1])], weights=[ints("s", [])]),
+        RESULT,
+    ),
+    "symbol_that_is_no_text": (
+        with_symbols("symbol", "other").replace(b"symbol", b"symb\x80l"),
+        refused("not UTF-8"),
+    ),
     "size_beyond_64_bits": (
         model(
             [

@@ -30,6 +30,8 @@ from efficiency_cli.graph.shapes.types import Call, TypeInfo
 from efficiency_cli.graph.shapes.values import FOLDABLE, fold
 
 _MAX_OPSET = 2**31 - 1
+# what exceptions of onnx's C++ become, and text that is none
+_OF_CPP = (RuntimeError, ValueError, IndexError, OverflowError, UnicodeDecodeError)
 # with static operands onnx infers these, unless the output's size comes out below 1
 _WINDOWED = frozenset({"Conv", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool"})
 
@@ -91,7 +93,7 @@ class Walker:
             return
         try:
             result = onnx.shape_inference.infer_shapes(model, data_prop=False)
-        except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, UnicodeDecodeError):
+        except (onnx.shape_inference.InferenceError, *_OF_CPP):
             return
         for value in (*result.graph.value_info, *result.graph.output):
             info = TypeInfo.of(value.type, self.symbols)
@@ -185,10 +187,8 @@ class Walker:
             return [None] * len(node.output)
         try:
             types = {i: o.proto() for i, o in zip(node.input, operands, strict=False) if i and o is not None}
-        except ValueError as error:  # of a rule of ours, from attributes
-            raise _contradiction(
-                node, operands, "a size or a type is beyond 64 bits or what types there are"
-            ) from error
+        except (TypeError, ValueError) as error:  # a rule of ours took it from the attributes
+            raise _contradiction(node, operands, "one of them is of a type or size that does not exist") from error
         data = {}
         for name in node.input:
             value = scope.value_of(name) if name else None
@@ -200,7 +200,7 @@ class Walker:
             if all(o is None or o.static for o in operands):
                 raise _contradiction(node, operands, error) from error
             return [None] * len(node.output)
-        except (RuntimeError, ValueError, UnicodeDecodeError):
+        except _OF_CPP:
             return [None] * len(node.output)
         static = all(o is None or o.static for o in operands)
         if static and node.op_type in _WINDOWED and not _known_output(node, result):
@@ -254,7 +254,11 @@ def _ruled(
     rule: Callable[[Call], Sequence[TypeInfo | None]], call: Call, node: NodeProto, scope: Scope
 ) -> Sequence[TypeInfo | None]:
     with _blamed_on(node, scope):
-        return rule(call)
+        found = rule(call)
+        dims = [d for info in found if info is not None for d in info.shape or ()]
+        if not all(d is None or isinstance(d, int | np.integer) for d in dims):
+            raise TypeError("an attribute makes a size that is no whole number")
+        return found
 
 
 @lru_cache(maxsize=4096)
