@@ -322,17 +322,18 @@ def _written(scope: Scope, nodes: Sequence[Node], works: Sequence[Work], group: 
     """What leaves the kernel: all it makes except what only its own nodes read."""
     final, tensors = scope.execution.alias, scope.graph.tensors
     inside = {final.get(i, i) for node in nodes for i in node.inputs if i} if len(group) > 1 else frozenset()
+    members = frozenset(group)
     writes: dict[str, int] = {}
     for work in works:
         for name, touched in work.writes.items():
             target = final.get(name, name)
-            if touched and (target not in inside or _read_elsewhere(scope, group, target)):
+            if touched and (target not in inside or _read_elsewhere(scope, members, target)):
                 size = touched if target == name else narrow_bytes(tensors[target], tensors[name], touched)
                 writes[key_in(scope, target)] = size
     return writes
 
 
-def _read_elsewhere(scope: Scope, group: tuple[int, ...], name: str) -> bool:
+def _read_elsewhere(scope: Scope, group: frozenset[int], name: str) -> bool:
     execution = scope.execution
     return name in execution.leaving or any(k not in group for k in execution.readers.get(name, ()))
 

@@ -7,7 +7,7 @@
     d:Sub(…)       a node whose result is named: 'd' stands for it later
     (A | B)        either
 
-A Cast between floating-point types may stand before any operator. Nothing here looks at who else reads what.
+One Cast between floating-point types may stand before any operator. Nothing here looks at who else reads what.
 """
 
 from __future__ import annotations
@@ -144,15 +144,14 @@ def _is_number(flow: Flow, name: str, value: float) -> bool:
 
 
 def _operator(flow: Flow, wanted: Operator, name: str, so_far: Match) -> Iterator[Match]:
+    nodes = so_far.nodes
     k = flow.made_by(name)
-    if k is None:
+    if k is not None and wanted.op != "Cast" and _is_float_cast(flow, flow.graph.nodes[k]):
+        nodes |= {k}
+        k = flow.made_by(flow.graph.nodes[k].inputs[0])
+    if k is None or flow.graph.nodes[k].op != wanted.op:
         return
     node = flow.graph.nodes[k]
-    if node.op != wanted.op:
-        if _is_float_cast(flow, node):
-            passed = Match(so_far.bound, so_far.nodes | {k})
-            yield from _operator(flow, wanted, node.inputs[0], passed)
-        return
     count = len(wanted.operands)
     if len(node.inputs) < count or not all(not i or flow.constant(i) for i in node.inputs[count:]):
         return
@@ -162,7 +161,7 @@ def _operator(flow: Flow, wanted: Operator, name: str, so_far: Match) -> Iterato
         if bound.get(wanted.name, source) != source:
             return
         bound = {**bound, wanted.name: source}
-    covered = Match(bound, so_far.nodes | {k})
+    covered = Match(bound, nodes | {k})
     yield from _operands(flow, wanted.operands, node.inputs[:count], covered)
     if node.op in _COMMUTATIVE and count == 2:
         yield from _operands(flow, wanted.operands, (node.inputs[1], node.inputs[0]), covered)

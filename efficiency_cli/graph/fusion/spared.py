@@ -46,13 +46,17 @@ def _running(flow: Flow, op: str) -> Iterator[int]:
 def _without(
     graph: Graph, execution: Execution, alias: Mapping[str, str], nodes: Collection[int], reason: str
 ) -> Execution:
-    """The execution with these aliases; those of `nodes` that then copy a tensor to itself do not run."""
+    """The execution with these aliases; those of `nodes` that they are for do not run."""
     to = followed({**execution.alias, **alias})
 
     def same(name: str) -> str:
         return to.get(name, name)
 
-    gone = {k for k in nodes if same(graph.nodes[k].inputs[0]) == same(graph.nodes[k].outputs[0])}
+    # what it makes is something else already, or what it reads is written where it would write
+    ends = {
+        k: tuple(execution.resolve(n) for n in (graph.nodes[k].inputs[0], graph.nodes[k].outputs[0])) for k in nodes
+    }
+    gone = {k for k, (source, result) in ends.items() if result in alias or alias.get(source) == result}
     readers: dict[str, list[int]] = {}
     for name, reading in execution.readers.items():
         running = [k for k in reading if k not in gone]
