@@ -35,7 +35,8 @@ _OTHER_LISTS = (7, 11)
 class Payload(Struct, frozen=True):
     """Bytes `start` to `end` of a file (None: the model's own). `packed`: each element a varint.
 
-    `missing` says why there are none, '' where there are.
+    `missing` says why there are none, '' where there are. Of external data whose file is not there, `location`
+    is the file's name as the model has it, and `start` and `end` are where it would hold them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Payload(Struct, frozen=True):
     packed: bool = False
     file: str | None = None
     missing: str = ""
+    location: str = ""
 
     @property
     def size(self) -> int:
@@ -159,14 +161,17 @@ class _Finder:
         return Payload(name, tuple(dims), data_type, data.start, data.end, packed)
 
     def _external(self, name: str, dims: tuple[int, ...], data_type: int, entries: dict[str, str]) -> Payload:
-        file = self._beside(name, entries.get("location", ""))
+        location = entries.get("location", "")
+        file = self._beside(name, location)
         offset, length = entries.get("offset", "0"), entries.get("length", "")
-        if file is None:
-            return Payload(name, dims, data_type, missing="its file of external data is not there")
-        size = file.stat().st_size
         if not offset.isdecimal() or not (length or "0").isdecimal() or len(offset + length) > 36:
             return Payload(name, dims, data_type, missing="its place in the external data is no number")
         start = int(offset)
+        if file is None:
+            end = start + int(length or "0")
+            missing = "its file of external data is not there"
+            return Payload(name, dims, data_type, start, end, missing=missing, location=location)
+        size = file.stat().st_size
         end = start + int(length) if length else size
         if end > size or start > end:
             return Payload(name, dims, data_type, missing="its place is outside the external data")

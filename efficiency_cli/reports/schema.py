@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from efficiency_cli.judge.row import Row
+from efficiency_cli.reports.calibration_format import CalibrationReport
 from efficiency_cli.reports.comparison_format import ComparisonReport
+from efficiency_cli.reports.measurement_format import MeasurementReport
 from efficiency_cli.reports.validation_format import ValidationReport
 from efficiency_cli.roofline.report_format import Report, Results
 
@@ -19,9 +21,9 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of what `-f json` writes: one report, several under `results`, those of `validate` and
+    """JSON Schema (2020-12) of what `-f json` writes: one report, several under `results`, those of `validate`, `measure` and
     `compare`, and a row of `compare -f jsonl`.
     """
-    written = [Report, Results, ValidationReport, ComparisonReport, Row]
+    written = [Report, Results, ValidationReport, CalibrationReport, ComparisonReport, Row]
     schemas, components = msgspec.json.schema_components(written, ref_template="#/$defs/{name}")
     return {"$schema": _DIALECT, "title": "effcli report", "anyOf": list(schemas), "$defs": components}
