@@ -15,6 +15,7 @@ from efficiency_cli.roofline.network import Kernel, Network
 
 # such runtimes are those of microcontrollers, whose networks are far smaller
 MOST_WEIGHT_BYTES = 64 << 20
+MOST_NODES = 5_000
 
 _READ: weakref.WeakKeyDictionary[Network, Effective | str] = weakref.WeakKeyDictionary()
 
@@ -45,6 +46,8 @@ def _read(network: Network) -> Effective | str:
     size = sum(s.bytes for s in network.stored)
     if size > MOST_WEIGHT_BYTES:
         return f"the weights are larger than {MOST_WEIGHT_BYTES >> 20} MiB"
+    if len(network.nodes) > MOST_NODES:
+        return f"there are more than {MOST_NODES:,} nodes"
     try:
         return effective(network)
     except EffcliError as error:

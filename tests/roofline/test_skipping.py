@@ -80,6 +80,19 @@ def test_large_or_missing_weights_are_not_read(tmp_path: Path, monkeypatch: pyte
     assert any("are not left out" in a and "larger than" in a for a in result.assumptions)
 
 
+def test_graphs_of_many_nodes_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = network(tmp_path / "m.onnx", (0, 3, 7))
+    monkeypatch.setattr(skipping, "MOST_NODES", 1)
+    assert any("more than 1 nodes" in a for a in estimate(read_model(path), skipping_machine()).assumptions)
+
+
+def test_networks_of_another_type_are_not_read(tmp_path: Path) -> None:
+    machine = skipping_machine()
+    fitted = replace(machine.runtimes[0], dtype="int8", grade="calibrated")
+    result = estimate(read_model(network(tmp_path / "m.onnx", (0, 3, 7))), replace(machine, runtimes=(fitted,)))
+    assert all(t.skipped_ops == 0 for t in result.times)
+
+
 def test_a_scale_works_on_what_is_left(tmp_path: Path) -> None:
     model = read_model(network(tmp_path / "m.onnx", (0, 3, 7)))
     machine = skipping_machine(overlap=0.0)
