@@ -21,9 +21,9 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of what `-f json` writes: one report, several under `results`, those of `validate`, `measure` and
-    `compare`, and a row of `compare -f jsonl`.
+    """JSON Schema (2020-12) of what `-f json` writes: one report, several under `results`, those of `validate`,
+    `calibrate`, `measure` and `compare`, and a row of `compare -f jsonl`.
     """
-    written = [Report, Results, ValidationReport, CalibrationReport, ComparisonReport, Row]
+    written = [Report, Results, ValidationReport, CalibrationReport, ComparisonReport, Row, MeasurementReport]
     schemas, components = msgspec.json.schema_components(written, ref_template="#/$defs/{name}")
     return {"$schema": _DIALECT, "title": "effcli report", "anyOf": list(schemas), "$defs": components}
