@@ -197,9 +197,8 @@ def _timed(base: Estimate, machine: Machine) -> Estimate:
     # for networks of another type than the runtime's a wide interval is stated anyway: no weights are read for them
     skips = machine.runtime.skips == "zero-channels" and not outside_calibration(machine, base.dtype)
     skipped, told = skipped_ops(base.network, base.kernels) if skips else ({}, [])
-    times = tuple(
-        timer.time(k, live, skipped.get(k.index, 0)) for k, live in zip(base.kernels, base.live.by_kernel, strict=True)
-    )
+    alive = _alive(base, machine)
+    times = tuple(timer.time(k, live, skipped.get(k.index, 0)) for k, live in zip(base.kernels, alive, strict=True))
     latency = timer.total(times)
     return replace(
         base,
@@ -217,6 +216,20 @@ def _timed(base: Estimate, machine: Machine) -> Estimate:
             *_uncalibrated(machine, base.dtype),
         ),
     )
+
+
+def _alive(base: Estimate, machine: Machine) -> Sequence[int]:
+    """Bytes alive at each kernel: with what the runtime overwrites in place, where some could spill otherwise."""
+    profile = machine.profile
+    nearest = next((m for m in profile.memory if "activations" in m.holds), None)
+    live = base.live.by_kernel
+    if nearest is None or nearest.size_bytes is None or profile.is_cache(nearest):
+        return live
+    if max(live, default=0) <= nearest.size_bytes:
+        return live
+    from efficiency_cli.roofline.memory.footprint import needs_under  # rarely needed
+
+    return needs_under(base.network, base.kernels, machine.runtime.memory).by_kernel
 
 
 def _share(times: Sequence[KernelTime], machine: Machine, latency: Times) -> TimeShare:
