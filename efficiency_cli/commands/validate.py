@@ -29,7 +29,7 @@ JOINT = "+"
 _MOST_NAMED = 5
 
 
-class _ModelsFolder(values.Folder):
+class ModelsFolder(values.Folder):
     def parse(self, text: str) -> str:
         if not Path(text).is_dir():
             raise ValueError(
@@ -76,7 +76,7 @@ class _Percent(values.Value):
 @click.command()
 @click.argument("runs", type=values.File())
 @options.option(
-    "--models", type=_ModelsFolder(), help="Where the models are, if not beside the table or in its models/."
+    "--models", type=ModelsFolder(), help="Where the models are, if not beside the table or in its models/."
 )
 @options.hardware
 @options.option(

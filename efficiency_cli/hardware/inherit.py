@@ -1,7 +1,8 @@
 """`base:` in a profile: everything it does not say is as in another profile, or as in another of its runtimes.
 
-Trees are merged before anything is checked: mappings key by key, a number (value, source, kind) or a list as a
-whole. Places stay those of the file a key was written in. What the keys mean is not known here.
+Trees are merged before anything is checked: mappings key by key, a number (value, source, kind), a calibration
+(measurements, source …) or a list as a whole. Places stay those of the file a key was written in. What other keys
+mean is not known here.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _merged(own: Node | None, below: Node) -> Node:
     """`own` over `below`; new mappings throughout, so that changing the result changes neither."""
     if own is None:
         return _copied(below)
-    if not isinstance(own, Mapping) or not isinstance(below, Mapping) or _is_number(own) or _is_number(below):
+    if not isinstance(own, Mapping) or not isinstance(below, Mapping) or _is_one_piece(own) or _is_one_piece(below):
         return own
     entries = {key: (written, _merged(own.get(key), node)) for key, (written, node) in below.entries.items()}
     # a key that is written here is named where it is written here
@@ -85,13 +86,14 @@ def _merged(own: Node | None, below: Node) -> Node:
 
 def _copied(node: Node) -> Node:
     # a number is only ever replaced as a whole
-    if not isinstance(node, Mapping) or _is_number(node):
+    if not isinstance(node, Mapping) or "value" in node.entries:
         return node
     return Mapping(node.place, {k: (w, _copied(n)) for k, (w, n) in node.entries.items()}, node.repeated)
 
 
-def _is_number(node: Mapping) -> bool:
-    return "value" in node.entries
+def _is_one_piece(node: Mapping) -> bool:
+    """What is true together only: a value and its source, measurements and the error of their fit."""
+    return "value" in node.entries or "measurements" in node.entries
 
 
 def _runtimes_based(root: Node) -> Node:

@@ -194,22 +194,36 @@ def _aliases(files: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
     return found, unread
 
 
-def whole_tree(path: Path, hw_dirs: Iterable[str | Path] = ()) -> tree.Node:
+def whole_tree(path: Path, hw_dirs: Iterable[str | Path] = (), data: bytes | None = None) -> tree.Node:
     """The YAML of a file with what its `base` says below it. Raises ProfileError.
 
-    A base is an id, looked for in `hw_dirs`, beside the file, and among the shipped profiles.
+    A base is an id, looked for in `hw_dirs`, beside the file, and among the shipped profiles. With `data` the file
+    need not be there: it is taken to hold that.
     """
     dirs = tuple(hw_dirs)
 
     def read(name: str, asking: Path) -> tuple[Path, tree.Node]:
-        if not ID.fullmatch(name):
-            raise ProfileError(f"'{name}' is not the id of a profile", hint="list them: effcli hw list")
-        # a user's own version of a shipped profile stands on the shipped one
-        again = name.lower() == asking.stem.lower()
-        found = find_profile(name) if again else find_profile(name, (*dirs, asking.parent))
+        found = base_path(name, asking, dirs)
         return found, _base_tree(found)
 
-    return with_base(read_tree(path), path, read)
+    return with_base(read_tree(path) if data is None else parse_tree(data, str(path)), path, read)
+
+
+def base_path(name: str, asking: Path, hw_dirs: Iterable[str | Path] = ()) -> Path:
+    """The file that `base: NAME` means in the file `asking`. Raises ProfileError."""
+    if not ID.fullmatch(name):
+        raise ProfileError(f"'{name}' is not the id of a profile", hint="list them: effcli hw list")
+    # a user's own version of a shipped profile stands on the shipped one
+    again = name.lower() == asking.stem.lower()
+    return find_profile(name) if again else find_profile(name, (*hw_dirs, asking.parent))
+
+
+def profile_of(text: str, path: Path, hw_dirs: Iterable[str | Path] = ()) -> Profile:
+    """The profile that a file at `path` with this text would be. Raises ProfileError as `load_profile` does."""
+    profile, mistakes = build_profile(whole_tree(path, hw_dirs, text.encode()), path.stem, str(path))
+    if profile is None:
+        raise _wrong_file(path, mistakes)
+    return profile
 
 
 def _base_tree(path: Path) -> tree.Node:

@@ -1,6 +1,7 @@
 """Measurements -> a calibration: the fit, what it makes of its own measurements and of families left out.
 
-The estimates of the profiles as they are, and both of the fit, are judged by the same figures (`validate.score`).
+The estimates of the profiles as they are, and of those with the fit put in, are judged by the same figures
+(`validate.score`).
 """
 
 from __future__ import annotations
@@ -8,23 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.errors import UsageError
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL
 from efficiency_cli.measure.calibration import Fitted, fitted_runtimes
 from efficiency_cli.measure.cases import Case, case_of, without_repeats
 from efficiency_cli.measure.fit import Fit, fit
 from efficiency_cli.measure.hold_out import HeldOut, held_out, intervals_without_family
 from efficiency_cli.measure.place import Placed, Unplaced
 from efficiency_cli.measure.validate import Result, Validation, estimated, result_of, score, scored
+from efficiency_cli.measure.why import Remark, remarks
 from efficiency_cli.roofline.latency import Times
 
+# a profile's estimate is as the fit says but for rounding; further off, a kernel is at the bound
+_ROUNDING = 2e-3
 # called with how many of how many steps are done
 Progress = Callable[[int, int], None]
 
 
 class Calibration(Struct, frozen=True):
-    """`before` has the profiles' own estimates, `after` those of the fit, `unseen` those of fits without the
-    measurement's family; `alone` are measurements whose scale no other family tells, `repeats` rows that repeat one.
+    """`before` has the profiles' own estimates, `after` those with the fit put in, `unseen` those of fits without the
+    measurement's family.
+
+    `alone` are measurements whose scale no other family tells, `repeats` counts rows that repeat one, `bounded` are
+    those that the fit would have faster than the peaks allow. `remarks` belong to the results of `unseen`, or of
+    `after` where no family could be left out.
     """
 
     fit: Fit
@@ -34,10 +44,17 @@ class Calibration(Struct, frozen=True):
     unseen: Validation
     alone: tuple[Placed, ...]
     repeats: int
+    bounded: tuple[Placed, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def families(self) -> tuple[str, ...]:
         return tuple(sorted({r.placed.run.family for r in self.before.results}))
+
+    @property
+    def judged(self) -> Validation:
+        """What says most of networks to come: families left out, where that could be done."""
+        return self.unseen if self.unseen.results else self.after
 
 
 def calibrate(
@@ -55,22 +72,57 @@ def calibrate(
     cases, results, without = _cases(placed)
     if not cases:
         raise UsageError("no measurement has an estimate", where=[u.reason for u in (*unplaced, *without)][:5])
-    once = without_repeats(cases)
-    kept = {id(c) for c in once}
-    results = [r for r, c in zip(results, cases, strict=True) if id(c) in kept]
+    once, kept = _once(cases, results)
     seen = [c.at_bandwidth for c in once] if free else once
     found = fit(seen, free=free)
     held, alone = held_out(seen, free=free, progress=progress)
     fitted = fitted_runtimes(seen, held, found)
+    after = _after(seen, fitted, by)
+    predicted = found.predicted_s(seen)
+    judged = [h.case for h in held] or seen
     return Calibration(
         fit=found,
         fitted=tuple(fitted),
-        before=scored(results, [*unplaced, *without], by),
-        after=_after(seen, results, found, fitted, by),
+        before=scored(kept, [*unplaced, *without], by),
+        after=after,
         unseen=unseen(held, by),
         alone=tuple(c.placed for c in alone),
         repeats=len(cases) - len(once),
+        bounded=tuple(
+            r.placed
+            for r, seconds in zip(after.results, predicted, strict=True)
+            if r.latency.expected_s > seconds * (1 + _ROUNDING)
+        ),
+        remarks=tuple(remarks(judged, found)),
     )
+
+
+def left_out(
+    placed: Sequence[Placed],
+    unplaced: Sequence[Unplaced] = (),
+    *,
+    free: bool = True,
+    by: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Validation:
+    """Every run beside what a fit without its family says; those whose scale only their own family tells, and rows
+    that repeat another, are among the unplaced.
+    """
+    cases, results, without = _cases(placed)
+    once, _ = _once(cases, results)
+    kept = {id(c) for c in once}
+    repeated = [Unplaced(c.placed.run, "it repeats another row, to the digit") for c in cases if id(c) not in kept]
+    held, alone = held_out([c.at_bandwidth for c in once] if free else once, free=free, progress=progress)
+    reason = "no other family of networks was measured with {} on {}"
+    lonely = [Unplaced(c.placed.run, reason.format(c.placed.runtime, c.placed.profile.id)) for c in alone]
+    return unseen(held, by, [*unplaced, *without, *lonely, *repeated])
+
+
+def _once(cases: Sequence[Case], results: Sequence[Result]) -> tuple[list[Case], list[Result]]:
+    """Without rows that repeat another."""
+    once = without_repeats(cases)
+    kept = {id(c) for c in once}
+    return once, [r for r, c in zip(results, cases, strict=True) if id(c) in kept]
 
 
 def _cases(placed: Sequence[Placed]) -> tuple[list[Case], list[Result], list[Unplaced]]:
@@ -86,25 +138,32 @@ def _cases(placed: Sequence[Placed]) -> tuple[list[Case], list[Result], list[Unp
     return [found[k][0] for k in order], [found[k][1] for k in order], without
 
 
-def _after(
-    cases: Sequence[Case], results: Sequence[Result], found: Fit, fitted: Sequence[Fitted], by: Sequence[str]
-) -> Validation:
-    intervals = {id(c): one.interval for one in fitted for c in one.cases}
-    times = [
-        _times(float(seconds), intervals[id(case)], result.latency.bound_s)
-        for case, result, seconds in zip(cases, results, found.predicted_s(cases), strict=True)
-    ]
-    return score([c.placed for c in cases], times, (), by)
+def _after(cases: Sequence[Case], fitted: Sequence[Fitted], by: Sequence[str]) -> Validation:
+    """The estimates of the profiles with what was fitted: what a user of the written one will see."""
+    of_case = {id(c): one for one in fitted for c in one.cases}
+    placed = [_refitted(c.placed, of_case[id(c)]) for c in cases]
+    found: dict[int, Result] = {}
+    for index, outcome in estimated(placed):
+        # what had an estimate has one with other numbers
+        assert not isinstance(outcome, Unplaced)
+        found[index] = result_of(placed[index], outcome)
+    return scored([found[k] for k in sorted(found)], (), by)
 
 
-def unseen(held: Sequence[HeldOut], by: Sequence[str] = ()) -> Validation:
+def _refitted(placed: Placed, one: Fitted) -> Placed:
+    """The run on its machine, at its clock, with the runtime as fitted."""
+    profile = placed.profile
+    runtimes = tuple(one.applied_to(r) if r.id == one.runtime.id else r for r in profile.runtimes)
+    return replace(placed, profile=replace(profile, runtimes=runtimes))
+
+
+def unseen(held: Sequence[HeldOut], by: Sequence[str] = (), unplaced: Sequence[Unplaced] = ()) -> Validation:
     """The figures of families left out; a case's interval is that of the other families of its runtime."""
     intervals = intervals_without_family(held)
-    pairs = [(one, interval) for one, interval in zip(held, intervals, strict=True) if interval is not None]
-    times = [_times(one.predicted_s, interval, 0.0) for one, interval in pairs]
-    return score([one.case.placed for one, _ in pairs], times, (), by)
+    times = [_times(one.predicted_s, i or DEFAULT_INTERVAL) for one, i in zip(held, intervals, strict=True)]
+    return score([one.case.placed for one in held], times, unplaced, by)
 
 
-def _times(seconds: float, interval: tuple[float, float], bound_s: float) -> Times:
+def _times(seconds: float, interval: tuple[float, float]) -> Times:
     low, high = interval
-    return Times(bound_s, max(bound_s, seconds * low), seconds, seconds * high)
+    return Times(0.0, seconds * low, seconds, seconds * high)

@@ -1,18 +1,29 @@
-"""A fit as a profile: the YAML that changes what was fitted and stands on the shipped profile for all else.
+"""A fit in the terms of a profile: the runtimes with what was fitted put in, and the intervals they state.
 
-What is written: scale, efficiencies and dispatch of the runtimes, their interval, and what they rest on.
+A profile says efficiencies, never above 1, and one scale on all of a runtime's times; a fit says factors on costs.
+`profile_text.py` writes the result.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli import quantity
-from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Profile, Quantity, Runtime
+from efficiency_cli.hardware.profile import (
+    ATTENTION_VARIANTS,
+    DEFAULT_INTERVAL,
+    OP_CLASSES,
+    Calibration,
+    Dispatch,
+    Interval,
+    Profile,
+    Quantity,
+    Runtime,
+)
 from efficiency_cli.measure.cases import CLASSES, Case
 from efficiency_cli.measure.fit import Fit, Parameter
 from efficiency_cli.measure.hold_out import FEWEST_FOR_INTERVAL, HeldOut, interval_of
@@ -26,10 +37,18 @@ _Z90 = 1.2816
 SOURCE = "calibration"
 # digits of a fitted number; its standard deviation is rarely below 1 %
 _DIGITS = 4
+# efficiencies are at most 1, but for rounding
+_ROUNDING = 1e-9
+_RATIO_OF = {c: ratio for ratio, classes in CLASSES.items() for c in classes} | dict.fromkeys(
+    ATTENTION_VARIANTS, "attention"
+)
 
 
 class Fitted(Struct, frozen=True):
-    """What was fitted for one runtime of one profile: the cases, those held out, and the factors."""
+    """What was fitted for one runtime of one profile: the cases, those held out, and the factors.
+
+    `free` is that of the fit: its scale is not on memory, which is fitted against the whole bandwidth.
+    """
 
     profile: Profile
     runtime: Runtime
@@ -38,6 +57,7 @@ class Fitted(Struct, frozen=True):
     scale: float
     scale_sd: float
     parameters: tuple[Parameter, ...]
+    free: bool = False
 
     @property
     def moved(self) -> dict[str, Parameter]:
@@ -45,9 +65,18 @@ class Fitted(Struct, frozen=True):
         return {p.name: p for p in self.parameters if not p.refused}
 
     @property
+    def models(self) -> int:
+        return len({c.placed.run.path for c in self.cases})
+
+    @property
     def held_out_error(self) -> float | None:
         """Mean |predicted / measured − 1| of families left out; None where none could be."""
-        return sum(abs(o.error) for o in self.held) / len(self.held) if self.held else None
+        return math.fsum(abs(o.error) for o in self.held) / len(self.held) if self.held else None
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether enough families were left out to state an interval from."""
+        return len({o.case.family for o in self.held}) >= FEWEST_FOR_INTERVAL
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -56,13 +85,97 @@ class Fitted(Struct, frozen=True):
         From families left out where there are some of them; else the runtime's own interval, with the doubt about
         the scale added (variances on logarithms add).
         """
-        if len({o.case.family for o in self.held}) >= FEWEST_FOR_INTERVAL:
+        if self.is_held_out:
             return interval_of(self.held)
         low, high = self.runtime.interval_factors
         own = _Z90 * UNFITTED_SD
         if self.runtime.is_fitted and self.runtime.interval_factors != DEFAULT_INTERVAL:
             return _widened(math.log(low), self.scale_sd), _widened(math.log(high), self.scale_sd)
         return _widened(-own, self.scale_sd), _widened(own, self.scale_sd)
+
+    def factor(self, ratio: str) -> float:
+        """On the cost that the profile states, the scale apart; 1 for what stayed."""
+        moved = self.moved.get(ratio)
+        return moved.factor if moved else 1.0
+
+    def costs(self) -> Mapping[str, float]:
+        """Class (and "memory") -> its time by the fit over that at the peak (at the whole bandwidth)."""
+        runtime, scale = self.runtime, self.runtime.scale_factor * self.scale
+        classes = [*OP_CLASSES, *(k for k in runtime.efficiency if k not in (*OP_CLASSES, "memory"))]
+        found = {c: scale * self.factor(_RATIO_OF.get(c, "")) / runtime.efficiency_of(c) for c in classes}
+        moving = 1.0 if self.free else scale / runtime.efficiency_of("memory")
+        return {**found, "memory": moving * self.factor("memory")}
+
+    def applied_to(self, runtime: Runtime) -> Runtime:
+        """`runtime` (at whatever clock) with what was fitted: the same times, in the terms of a profile."""
+        fitted = self.runtime.scale_factor * self.scale
+        scale = self._scale()
+        low, high = self.interval
+        told = "families left out one at a time" if self.is_held_out else "too few families to leave out"
+        return replace(
+            runtime,
+            grade="calibrated",
+            scale=_calibrated(scale, f"± {self.scale_sd:.1%} by this fit"),
+            efficiency={**runtime.efficiency, **self._efficiencies(scale)},
+            dispatch=self._dispatch(runtime.dispatch, fitted / scale),
+            interval=Interval(_calibrated(low, told), _calibrated(high, told)),
+            calibration=Calibration(len(self.cases), self.models, SOURCE, self._rounded_error()),
+        )
+
+    def _scale(self) -> float:
+        """The runtime's new scale: all of what was fitted, unless an efficiency would have to be above 1 then."""
+        own, costs = self.runtime.scale_factor, self.costs()
+        largest = min(costs.values())
+        for scale in (own * self.scale, own):
+            if scale <= largest * (1 + _ROUNDING):
+                return scale
+        return largest
+
+    def _efficiencies(self, scale: float) -> dict[str, Quantity]:
+        """Those that are not what they were."""
+        found = {}
+        for name, cost in self.costs().items():
+            was, now = self.runtime.efficiency_of(name), min(scale / cost, 1.0)
+            if abs(now / was - 1) > _ROUNDING:
+                found[name] = _calibrated(now, self._told("memory" if name == "memory" else _RATIO_OF.get(name, "")))
+        return found
+
+    def _told(self, ratio: str) -> str:
+        moved = self.moved.get(ratio)
+        if moved is None:
+            return "what was fitted to all of the runtime is in it"
+        against = "of the whole bandwidth's" if ratio == "memory" and self.free else "of what it was to dense work"
+        return f"its cost {moved.factor:.2f} {against}, ± {moved.sd:.0%}"
+
+    def _dispatch(self, was: Dispatch, shift: float) -> Dispatch:
+        """`shift` is what of the fitted scale is not in the new one."""
+
+        def now(number: Quantity | None, ratio: str) -> Quantity | None:
+            factor = shift * self.factor(ratio)
+            if number is None or not number.value or abs(factor - 1) <= _ROUNDING:
+                return number
+            return _times(number, factor, self._told(ratio))
+
+        classes = {name: now(number, "kernel") or number for name, number in was.classes.items()}
+        return Dispatch(now(was.kernel, "kernel"), now(was.run, "run"), classes)
+
+    def _rounded_error(self) -> float | None:
+        return None if self.held_out_error is None else rounded(self.held_out_error)
+
+
+def rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _calibrated(value: float, note: str) -> Quantity:
+    return Quantity(rounded(value), f"{rounded(value):.12g}", SOURCE, "calibrated", note)
+
+
+def _times(number: Quantity, factor: float, note: str) -> Quantity:
+    """`factor` times a number with a unit, which it keeps."""
+    amount, _ = quantity.split(number.text)
+    exact = rounded(amount * factor) / amount
+    return Quantity(number.value * exact, quantity.scaled(number.text, exact), SOURCE, "calibrated", note)
 
 
 def _widened(log_factor: float, sd: float) -> float:
@@ -88,97 +201,5 @@ def _fitted(members: Sequence[Case], held: Sequence[HeldOut], found: Fit) -> Fit
         scale=found.scales[first.group],
         scale_sd=found.scale_sd[first.group],
         parameters=tuple(p for p in found.parameters if p.share == first.share),
+        free=found.free,
     )
-
-
-def profile_text(id_: str, fitted: Sequence[Fitted], source: str) -> str:
-    """The YAML of a profile called `id_` with these runtimes of one profile; the first is the default.
-
-    `source` says which measurements, in a few words.
-    """
-    profile = fitted[0].profile
-    lines = [
-        f"# {id_}: {profile.id} with what effcli calibrate fitted; all else is as there.",
-        "schema_version: 1",
-        f"base: {profile.id}",
-        "sources:",
-        f"  {SOURCE}: {_quoted(source)}",
-        *_clock(profile, fitted),
-        f"runtime: {fitted[0].runtime.id}",
-        "runtimes:",
-    ]
-    for one in fitted:
-        lines += _runtime(one)
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    """A YAML text in double quotes; what JSON escapes, YAML does too."""
-    escaped = re.sub(r'[\\"]', lambda m: "\\" + m[0], text)
-    return '"' + re.sub(r"[^\x20-\x7e\u00a0-\ud7ff]", "?", escaped) + '"'
-
-
-def _clock(profile: Profile, fitted: Sequence[Fitted]) -> list[str]:
-    """The clock of the measurements, where they all had one."""
-    clocks = {c.placed.profile.clock for one in fitted for c in one.cases}
-    (clock,) = clocks if len(clocks) == 1 else (None,)
-    if clock is None or clock.source != "--set":
-        return []
-    number = f"{{value: {clock.text}, source: {SOURCE}, kind: measured, note: that of the measurements}}"
-    return [f"clock: {number}"]
-
-
-def _runtime(one: Fitted) -> Iterator[str]:
-    runtime = one.runtime
-    yield f"  {runtime.id}:"
-    yield "    grade: calibrated"
-    yield f"    scale: {_number(one.runtime.scale_factor * one.scale, f'± {one.scale_sd:.1%} by this fit')}"
-    yield from _efficiencies(one)
-    kernel = one.moved.get("kernel")
-    run = one.moved.get("run")
-    if kernel is not None or run is not None:
-        yield "    dispatch:"
-        yield from _dispatch(runtime, "kernel", kernel)
-        yield from _dispatch(runtime, "run", run)
-    low, high = one.interval
-    told = "families left out one at a time" if one.held else "too few families to leave one out"
-    yield "    interval:"
-    yield f"      lower: {_number(low, told)}"
-    yield f"      upper: {_number(high, told)}"
-    yield "    calibration:"
-    yield f"      measurements: {len(one.cases)}"
-    yield f"      models: {len({c.placed.run.path for c in one.cases})}"
-    if one.held_out_error is not None:
-        yield f"      held_out_error: {one.held_out_error:.{_DIGITS}g}"
-    yield f"      source: {SOURCE}"
-
-
-def _number(value: float, note: str) -> str:
-    return f"{{value: {value:.{_DIGITS}g}, source: {SOURCE}, kind: calibrated, note: {_quoted(note)}}}"
-
-
-def _efficiencies(one: Fitted) -> Iterator[str]:
-    new = dict(efficiencies(one))
-    if new:
-        yield "    efficiency:"
-        for name, (value, note) in new.items():
-            yield f"      {name}: {_number(value, note)}"
-
-
-def efficiencies(one: Fitted) -> Iterator[tuple[str, tuple[float, str]]]:
-    """Class -> its new efficiency, at most 1, and what the fit says of it."""
-    for ratio, parameter in one.moved.items():
-        told = f"its cost {parameter.factor:.2f} times what it was, ± {parameter.sd:.0%}"
-        for op_class in CLASSES.get(ratio, ()):
-            yield op_class, (min(one.runtime.efficiency_of(op_class) / parameter.factor, 1.0), told)
-        if ratio == "memory":
-            yield ratio, (min(one.cases[0].memory_share / parameter.factor, 1.0), told)
-
-
-def _dispatch(runtime: Runtime, key: str, parameter: Parameter | None) -> Iterator[str]:
-    was: Quantity | None = getattr(runtime.dispatch, key)
-    if parameter is None or was is None:
-        return
-    value = quantity.scaled(f"{was.text}", float(f"{parameter.factor:.{_DIGITS}g}"))
-    told = f"{parameter.factor:.2f} times what it was, ± {parameter.sd:.0%}"
-    yield f"      {key}: {{value: {value}, source: {SOURCE}, kind: calibrated, note: {_quoted(told)}}}"

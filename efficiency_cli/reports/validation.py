@@ -51,7 +51,7 @@ def text_of(format: str, validation: Validation, runs: str, by: Sequence[str], v
 def notes_of(validation: Validation) -> list[str]:
     """What was assumed for rows, the most frequent first, each with how many rows it is true of."""
     counted = Counter(note for r in validation.results for note in r.notes).most_common()
-    told = [f"{_rows(n)}: {note}" for note, n in counted[:_MOST_NOTES]]
+    told = [f"{rows_text(n)}: {note}" for note, n in counted[:_MOST_NOTES]]
     more = len(counted) - _MOST_NOTES
     return [*told, f"{more:,} more kinds of assumptions: -f json has all"] if more > 0 else told
 
@@ -61,7 +61,7 @@ def reasons_of(validation: Validation) -> list[tuple[int, str]]:
     return [(n, reason) for reason, n in Counter(u.reason for u in validation.unplaced).most_common()]
 
 
-def _rows(n: int) -> str:
+def rows_text(n: int) -> str:
     return f"{n:,} rows" if n != 1 else "1 row"
 
 
@@ -113,11 +113,11 @@ def worst(validation: Validation, top: int | None) -> list[Result]:
     return sorted(validation.results, key=lambda r: -abs(r.error))[:top]
 
 
-def _percent(fraction: float | None) -> str:
+def percent(fraction: float | None) -> str:
     return "" if fraction is None else format_percent(fraction)
 
 
-def _signed(fraction: float) -> str:
+def signed(fraction: float) -> str:
     sign = "-" if fraction < 0 else "+"
     return f"{sign}{format_percent(abs(fraction))}".replace("+<", "<").replace("-<", "<")
 
@@ -126,11 +126,12 @@ def _rank(correlation: float | None) -> str:
     return "" if correlation is None else f"{correlation:.2f}"
 
 
-def _extent(validation: Validation) -> str:
+def extent_of(validation: Validation) -> str:
     """How much was measured: "250 of 339 measurements, 37 models of 9 families, 14 devices"."""
     runs = [r.placed.run for r in validation.results]
     every = len(runs) + len(validation.unplaced)
-    parts = [f"{len(runs):,} of {every:,} measurements" if every > len(runs) else f"{every:,} measurements"]
+    some = f"{len(runs):,} of " if every > len(runs) else ""
+    parts = [f"{some}{every:,} measurement{'s'[: every != 1]}"]
     models, families = len({r.onnx for r in runs}), len({r.family for r in runs})
     devices = len({r.device or r.core for r in runs})
     parts.append(f"{models:,} model{'s'[: models != 1]} of {families:,} famil{'ies' if families != 1 else 'y'}")
@@ -139,7 +140,7 @@ def _extent(validation: Validation) -> str:
 
 
 def _table(validation: Validation, runs: str, by: Sequence[str], view: View) -> Iterator[str]:
-    yield from _title(runs, _extent(validation), view)
+    yield from title_lines(runs, extent_of(validation), view)
     if validation.overall is not None:
         yield ""
         yield from (_signs(line, view) for line in _overall(validation, validation.overall, view))
@@ -147,20 +148,20 @@ def _table(validation: Validation, runs: str, by: Sequence[str], view: View) -> 
         groups = validation.groups(one)
         if groups:
             yield ""
-            yield from grid(_group_columns(one, groups), view.width, view.unicode)
+            yield from grid(group_columns(one, groups), view.width, view.unicode)
     for one in by if validation.energy_summary else ():
         yield from ("", "Energy")
-        yield from grid(_group_columns(one, validation.groups(one, energy=True)), view.width, view.unicode)
+        yield from grid(group_columns(one, validation.groups(one, energy=True)), view.width, view.unicode)
     rows = worst(validation, view.top)
     if rows:
         yield from ("", _worst_title(len(rows), len(validation.results)))
-        yield from grid(_row_columns(rows), view.width, view.unicode)
+        yield from grid(row_columns(rows), view.width, view.unicode)
     if validation.unplaced:
-        yield from ("", _without_title(validation))
-        yield from _reasons(validation, view)
+        yield from ("", without_title(validation))
+        yield from reason_lines(validation, view)
 
 
-def _title(runs: str, extent: str, view: View) -> Iterator[str]:
+def title_lines(runs: str, extent: str, view: View) -> Iterator[str]:
     """The table's path whole, so that it can be copied; the rest below it where both are too long."""
     path = escaped(f"{runs}:", view.unicode)
     if view.width is None or cell_width(f"{path} {extent}") <= view.width:
@@ -177,11 +178,11 @@ def _signs(text: str, view: View) -> str:
 def _overall(validation: Validation, figures: Summary, view: View) -> Iterator[str]:
     yield from flowed("Error", _error_parts(figures), view.width, _LABEL)
     way = "too long" if figures.bias > 0 else "too short"
-    yield from flowed("Bias", [f"{_signed(figures.bias)}   on average, estimates are {way}"], view.width, _LABEL)
+    yield from flowed("Bias", [f"{signed(figures.bias)}   on average, estimates are {way}"], view.width, _LABEL)
     if figures.spearman is not None:
         yield from flowed("Rank", [f"{figures.spearman:.3f}", "Spearman's correlation"], view.width, _LABEL)
     if figures.coverage is not None:
-        inside = f"{_percent(figures.coverage)} of the measurements are inside"
+        inside = f"{percent(figures.coverage)} of the measurements are inside"
         yield from flowed("Interval", [inside, f"meant to hold {_MEANT}"], view.width, _LABEL)
     if validation.energy_summary:
         energy = validation.energy_summary[0]
@@ -190,30 +191,30 @@ def _overall(validation: Validation, figures: Summary, view: View) -> Iterator[s
 
 def _error_parts(figures: Summary) -> list[str]:
     return [
-        f"mean {_percent(figures.mape)}",
-        f"median {_percent(figures.median)}",
-        f"90 % within {_percent(figures.p90)}",
-        f"largest {_percent(figures.max)}",
+        f"mean {percent(figures.mape)}",
+        f"median {percent(figures.median)}",
+        f"90 % within {percent(figures.p90)}",
+        f"largest {percent(figures.max)}",
     ]
 
 
-def _group_columns(by: str, groups: Sequence[Summary]) -> list[Column]:
-    ranks, inside = [_rank(g.spearman) for g in groups], [_percent(g.coverage) for g in groups]
+def group_columns(by: str, groups: Sequence[Summary]) -> list[Column]:
+    ranks, inside = [_rank(g.spearman) for g in groups], [percent(g.coverage) for g in groups]
     columns = [
         Column(by, [g.key or "(not said)" for g in groups], shrinks=True),
         Column("n", [f"{g.n:,}" for g in groups], right=True),
-        Column("mean", [_percent(g.mape) for g in groups], right=True),
-        Column("median", [_percent(g.median) for g in groups], right=True, drop=3),
-        Column("p90", [_percent(g.p90) for g in groups], right=True, drop=2),
-        Column("max", [_percent(g.max) for g in groups], right=True, drop=4),
-        Column("bias", [_signed(g.bias) for g in groups], right=True, drop=5),
+        Column("mean", [percent(g.mape) for g in groups], right=True),
+        Column("median", [percent(g.median) for g in groups], right=True, drop=3),
+        Column("p90", [percent(g.p90) for g in groups], right=True, drop=2),
+        Column("max", [percent(g.max) for g in groups], right=True, drop=4),
+        Column("bias", [signed(g.bias) for g in groups], right=True, drop=5),
         Column("rank", ranks, right=True, drop=6),
         Column("inside", inside, right=True, drop=1),
     ]
     return [c for c in columns if any(c.cells)]
 
 
-def _row_columns(results: Sequence[Result]) -> list[Column]:
+def row_columns(results: Sequence[Result]) -> list[Column]:
     runs = [r.placed.run for r in results]
     columns = [
         Column("model", [r.onnx for r in runs], shrinks=True),
@@ -222,14 +223,14 @@ def _row_columns(results: Sequence[Result]) -> list[Column]:
         Column("runtime", [r.placed.runtime for r in results], drop=1, shrinks=True),
         Column("measured", [format_time(r.measured_s) for r in runs], right=True),
         Column("expected", [format_time(r.latency.expected_s) for r in results], right=True),
-        Column("error", [_signed(r.error) for r in results], right=True),
+        Column("error", [signed(r.error) for r in results], right=True),
     ]
     if any(r.energy_error is not None for r in results):
         joules = [r.energy_j for r in runs]
         errors = [r.energy_error for r in results]
         columns += [
             Column("energy", [format_energy(j) if j is not None else "" for j in joules], right=True, drop=6),
-            Column("its error", [_signed(e) if e is not None else "" for e in errors], right=True, drop=5),
+            Column("its error", [signed(e) if e is not None else "" for e in errors], right=True, drop=5),
         ]
     return columns
 
@@ -240,24 +241,24 @@ def _worst_title(shown_rows: int, every: int) -> str:
     return f"The {shown_rows:,} estimates furthest off, of {every:,}" if shown_rows > 1 else "The estimate furthest off"
 
 
-def _without_title(validation: Validation) -> str:
+def without_title(validation: Validation) -> str:
     n = len(validation.unplaced)
     return f"{n:,} measurements have no estimate" if n != 1 else "1 measurement has no estimate"
 
 
-def _reasons(validation: Validation, view: View) -> Iterator[str]:
+def reason_lines(validation: Validation, view: View) -> Iterator[str]:
     found = reasons_of(validation)
     most = None if view.verbose else _MOST_REASONS
     wide = max(len(f"{n:,}") for n, _ in found)
     for n, reason in found[:most]:
         head = f"{INDENT}{n:>{wide},}{INDENT}"
         text = shown(signs(reason, view.unicode), view.unicode)
-        yield from _wrapped(head, text, view.width)
+        yield from wrapped(head, text, view.width)
     if most is not None and len(found) > most:
         yield f"{INDENT}{len(found) - most:,} more reasons: -v"
 
 
-def _wrapped(head: str, text: str, width: int | None) -> list[str]:
+def wrapped(head: str, text: str, width: int | None) -> list[str]:
     room = (width or 0) - len(head)
     if width is None or len(text) <= room or room < len(head):
         return [head + text]
@@ -273,29 +274,29 @@ _TITLES = ("measurements", "mean error", "median", "90 % within", "largest", "bi
 def _markdown(validation: Validation, by: Sequence[str], view: View) -> Iterator[str]:
     if validation.overall is not None:
         for one in by:
-            yield from _figures(one, [*validation.groups(one), validation.overall])
+            yield from figures_table(one, [*validation.groups(one), validation.overall])
             yield ""
         for one in by if validation.energy_summary else ():
             yield "Energy:"
             yield ""
             energy = validation.groups(one, energy=True)
-            yield from _figures(one, [*energy, validation.energy_summary[0]])
+            yield from figures_table(one, [*energy, validation.energy_summary[0]])
             yield ""
         yield (
-            f"{markdown_text(_extent(validation))}. Error = estimate / measurement - 1; in interval: the share of "
+            f"{markdown_text(extent_of(validation))}. Error = estimate / measurement - 1; in interval: the share of "
             f"measurements between `lower` and `upper`, meant to be {_MEANT}."
         )
         yield ""
     yield from _folded_rows(validation, view)
     if validation.unplaced:
-        yield f"<details><summary>{_without_title(validation)}</summary>"
+        yield f"<details><summary>{without_title(validation)}</summary>"
         yield ""
         yield from (f"- {n:,}: {markdown_text(reason)}" for n, reason in reasons_of(validation)[:_MOST_ROWS])
         yield ""
         yield "</details>"
 
 
-def _figures(by: str, groups: Sequence[Summary]) -> Iterator[str]:
+def figures_table(by: str, groups: Sequence[Summary]) -> Iterator[str]:
     yield f"| {by} | {' | '.join(_TITLES)} |"
     yield "|---|" + "---:|" * len(_TITLES)
     for group in groups:
@@ -303,10 +304,10 @@ def _figures(by: str, groups: Sequence[Summary]) -> Iterator[str]:
         cells = [
             "all" if whole else markdown_text(group.key or "(not said)"),
             f"{group.n:,}",
-            *map(_percent, (group.mape, group.median, group.p90, group.max)),
-            _signed(group.bias),
+            *map(percent, (group.mape, group.median, group.p90, group.max)),
+            signed(group.bias),
             _rank(group.spearman),
-            _percent(group.coverage),
+            percent(group.coverage),
         ]
         yield f"| {' | '.join(f'**{c}**' if whole and c else c for c in cells)} |"
 
@@ -315,7 +316,7 @@ def _folded_rows(validation: Validation, view: View) -> Iterator[str]:
     rows = worst(validation, _MOST_ROWS if view.top is None else view.top)
     if not rows:
         return
-    first, *others = _row_columns(rows)
+    first, *others = row_columns(rows)
     yield f"<details><summary>{_worst_title(len(rows), len(validation.results))}</summary>"
     yield ""
     yield f"| {' | '.join(c.title for c in (first, *others))} |"

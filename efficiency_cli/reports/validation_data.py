@@ -26,8 +26,8 @@ def data_of(validation: Validation, runs: str) -> ValidationReport:
         "command": "validate",
         "runs": runs,
         "results": [result_data(r) for r in validation.results],
-        "summary": [_summary(s) for s in validation.summary],
-        "energy_summary": [_summary(s) for s in validation.energy_summary],
+        "summary": [summary_data(s) for s in validation.summary],
+        "energy_summary": [summary_data(s) for s in validation.energy_summary],
         "unplaced": [unplaced_data(u) for u in validation.unplaced],
     }
 
@@ -66,7 +66,8 @@ def result_data(result: Result) -> ValidationResult:
     }
 
 
-def _summary(summary: Summary) -> ValidationSummary:
+def summary_data(summary: Summary) -> ValidationSummary:
+    """The errors of one group."""
     return {
         "by": summary.by,
         "key": summary.key,
