@@ -21,6 +21,8 @@ from efficiency_cli.judge.compare import Outcome, Question, Task, answer, failed
 DEFAULT_TIMEOUT_S = 600.0
 # tasks that may be finished before the one that is due, for each process
 _AHEAD = 16
+# processes that may die before they can take a task: one by bad luck, more for a reason
+_MOST_MISFIRED = 2
 # a process that has been told to end, or has died, is gone within
 _GRACE_S = 5.0
 # a graph is built of many small objects that all stay: looking for garbage among them costs a sixth of the time
@@ -73,6 +75,7 @@ class _Pool:
         self.question = question
         self.timeout_s = timeout_s
         self.next = 0
+        self.misfired = 0
         self.done: dict[int, Outcome] = {}
         self.workers = [_Worker(question) for _ in range(jobs)]
 
@@ -90,8 +93,7 @@ class _Pool:
                 break
             if worker.ended:
                 worker = self.workers[k] = _Worker(self.question)
-            if worker.free:
-                worker.give(self.next, self.tasks[self.next], self.timeout_s)
+            if worker.free and worker.give(self.next, self.tasks[self.next], self.timeout_s):
                 self.next += 1
 
     def _take(self) -> None:
@@ -99,11 +101,17 @@ class _Pool:
         deadlines = [w.deadline_s for w in self.workers if w.deadline_s is not None]
         patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
         alive = [w for w in self.workers if not w.ended]
+        if not alive:  # those that were given a task had died: others will be started
+            return
         wait([w.connection for w in alive], patience)
         for worker in alive:
             index, outcome = worker.index, worker.outcome(self.tasks, self.timeout_s)
             if outcome is not None and index is not None:
                 self.done[index] = outcome
+            self.misfired += worker.ended and not worker.started
+            if self.misfired > _MOST_MISFIRED:
+                what = f"a process for --jobs {worker.ending} while it started"
+                raise EffcliError(what, hint="see why: leave out --jobs")
 
     def stop(self) -> None:
         for worker in self.workers:
@@ -129,10 +137,19 @@ class _Worker:
     def free(self) -> bool:
         return self.started and self.index is None and not self.ended
 
-    def give(self, index: int, task: Task, timeout_s: float) -> None:
+    def give(self, index: int, task: Task, timeout_s: float) -> bool:
+        """Whether it takes the task: one that died since does not."""
+        try:
+            alive = self.process.is_alive()
+            if alive:
+                self.connection.send(task)
+        except OSError:
+            alive = False
+        if not alive:
+            self.stop()
+            return False
         self.index, self.deadline_s = index, time.monotonic() + timeout_s
-        with contextlib.suppress(OSError):  # it has died: `outcome` will find out
-            self.connection.send(task)
+        return True
 
     def outcome(self, tasks: Sequence[Task], timeout_s: float) -> Outcome | None:
         """What became of its task; None while it is at it."""
@@ -155,19 +172,22 @@ class _Worker:
         if why:
             self.process.kill()
         self.process.join(_GRACE_S)
-        code, index = self.process.exitcode, self.index
+        index = self.index
         self.stop()
-        if not self.started:
-            raise EffcliError(f"a process for --jobs {_ending(code)} while it started", hint="leave out --jobs")
-        return None if index is None else failed(tasks[index], why or f"its process {_ending(code)}")
+        return None if index is None else failed(tasks[index], why or f"its process {self.ending}")
+
+    @property
+    def ending(self) -> str:
+        return _ending(self.process.exitcode)
 
     def stop(self) -> None:
         """End the process, whatever it is at."""
         self.ended = True
         self.index = self.deadline_s = None
         self.connection.close()
-        self.process.kill()
-        self.process.join(_GRACE_S)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join(_GRACE_S)
 
 
 def _ending(code: int | None) -> str:
