@@ -53,6 +53,12 @@ _ONNXRUNTIME = (
     "casts",
 )  # fmt: skip
 
+# a compiler for GPUs that generates element-wise and reducing kernels and has ones for attention
+_COMPILED = (
+    "fold-batchnorm", "qdq", "bias", "activation", "add", "pad", "pointwise", "reduction", "silu", "hardswish", "gelu",
+    "layernorm", "rmsnorm", "softmax", "attention", "scale", "transpose-matmul", "transpose-pairs", "casts",
+)  # fmt: skip
+
 SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         # the graphs that onnxruntime 1.32 writes with optimized_model_filepath, all optimisations, CPU provider;
@@ -61,7 +67,22 @@ SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         # the same after onnxruntime.transformers.optimizer: MultiHeadAttention or Attention, which takes in the
         # projections of one tensor, and SkipLayerNormalization, which also writes the sum
         "onnxruntime-transformers": (
-            *_ONNXRUNTIME, "rmsnorm", "attention", "add-layernorm-shared", "shared-gemm",
+            *_ONNXRUNTIME,
+            "rmsnorm",
+            "attention",
+            "add-layernorm-shared",
+            "shared-gemm",
+        ),
+        # NVIDIA TensorRT documentation, Layer Fusion Catalog: convolution or product with activation, element-wise
+        # sum, padding; pointwise fusion; reductions; GELU; shuffles of each other; multi-head attention
+        "tensorrt": _COMPILED,
+        # AMD MIGraphX documentation 7.1, Deep learning compilation (attention as one kernel), environment variables
+        # (layer normalisation is fused unless MIGRAPHX_DISABLE_LAYERNORM_FUSION)
+        "migraphx": _COMPILED,
+        # TensorFlow Lite, schema.fbs: tensors are NHWC, operators have a fused_activation_function, HARD_SWISH and
+        # GELU are operators; what a converted network runs as, whoever has the kernels (ESP-NN, Vela, Edge TPU)
+        "tflite": (
+            "fold-batchnorm", "qdq", "bias", "activation", "pad", "hardswish", "gelu", "layout", "transpose-pairs",
         ),
     }
 )  # fmt: skip
