@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from efficiency_cli import quantity
 from efficiency_cli.errors import did_you_mean
-from efficiency_cli.judge.gauge import DEFAULT_ON, GAUGES, NAMES, Gauge, On
+from efficiency_cli.judge.gauge import DEFAULT_ON, GAUGES, NAMES, ROUNDING, Gauge, On
 
 Side = Literal["max", "min"]
 Level = Literal["error", "warn"]
@@ -45,6 +45,9 @@ class Budget(Struct, frozen=True):
         return NAMES[self.name][1]
 
     def holds(self, value: float) -> bool:
+        """Whether `value` is within the limit, at which it still is."""
+        if self.relative:
+            return value <= self.limit + ROUNDING
         return value <= self.limit if self.side == "max" else value >= self.limit
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from efficiency_cli import quantity
 from efficiency_cli.judge import align
-from efficiency_cli.judge.gauge import DEFAULT_ON, GAUGES, Gauge, On, worsening
+from efficiency_cli.judge.gauge import DEFAULT_ON, GAUGES, ROUNDING, Gauge, On, worsening
 from efficiency_cli.judge.snapshot import Kernel, Node, Snapshot, Tensor
 
 
@@ -127,16 +127,12 @@ class Diff(Struct, frozen=True, dict=True):
             return 0.0
         rest = whole - math.fsum(part(k, self.on) for k in snapshot.kernels)
         # sums in another order differ in their last digits
-        return rest if abs(rest) > _ROUNDING * abs(whole) else 0.0
+        return rest if abs(rest) > ROUNDING * abs(whole) else 0.0
 
     @property
     def machines_differ(self) -> bool:
         ours, theirs = self.before.hardware, self.after.hardware
         return (ours and (ours.id, ours.runtime)) != (theirs and (theirs.id, theirs.runtime))
-
-
-# of a total: far above what adding some thousand numbers loses, far below what anyone asks about
-_ROUNDING = 1e-9
 
 
 def diff(before: Snapshot, after: Snapshot, on: On = DEFAULT_ON) -> Diff:
@@ -207,9 +203,9 @@ class Tolerance(Struct, frozen=True):
         if total.worse is None or total.change is None:
             return None
         if self.share is not None:
-            return total.worse > self.share
+            return total.worse > self.share + ROUNDING
         worse = -total.change if total.gauge.more_is_better else total.change
-        return worse > (self.amount or 0.0)
+        return worse > (self.amount or 0.0) + ROUNDING * abs(total.before or 0.0)
 
 
 def parse_tolerance(text: str) -> Tolerance:

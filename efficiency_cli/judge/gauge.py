@@ -18,6 +18,8 @@ from efficiency_cli.judge.snapshot import Kernel, Snapshot
 On = Literal["bound", "lower", "expected", "upper"]
 ON: tuple[On, ...] = ("bound", "lower", "expected", "upper")
 DEFAULT_ON: On = "expected"
+# of a change: what dividing and subtracting two numbers may lose, and nobody means by a limit
+ROUNDING = 1e-9
 # less than one of the third digit
 _STEP = 0.0005
 
