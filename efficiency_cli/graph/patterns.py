@@ -62,7 +62,7 @@ _COMPILED = (
 SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         # the graphs that onnxruntime 1.32 writes with optimized_model_filepath, all optimisations, CPU provider;
-        # tests/graph/test_fusion_exports.py compares kernel counts with such graphs
+        # tests/test_fusion_exports.py compares kernel counts with such graphs
         "onnxruntime": _ONNXRUNTIME,
         # the same after onnxruntime.transformers.optimizer: MultiHeadAttention or Attention, which takes in the
         # projections of one tensor, and SkipLayerNormalization, which also writes the sum
