@@ -16,7 +16,7 @@ from efficiency_cli.commands.declare import gathered
 from efficiency_cli.commands.options import ModelOptions
 from efficiency_cli.commands.output import OutputOptions, check_writable, write_file
 from efficiency_cli.commands.progress import Progress
-from efficiency_cli.commands.validate import ModelsFolder
+from efficiency_cli.commands.validate import PRIORS, ModelsFolder
 from efficiency_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
     from efficiency_cli.measure.place import Placed, Unplaced
     from efficiency_cli.measure.runs import Run
 
-PRIORS = ("shipped", "free")
 # the only setting that a measurement, not a machine, may have of its own
 _SETTABLE = "clock"
 # digits of a file's hash that the profile keeps, and reasons named in an error
 _HASH_DIGITS = 12
 _MOST_NAMED = 5
-_SUFFIXES = (".yaml", ".yml")
 
 
 class _Measured(values.Value):
@@ -92,8 +90,8 @@ class _Target:
             if path in found.values():
                 raise UsageError(f"two machines are called '{machine.id}'", hint="calibrate one at a time: --hw PATH")
             found[machine.path] = path
-            check_place(Path(path), machine)
             check_writable(path)
+            check_place(Path(path), machine)
             if Path(path).exists() and not self.force:
                 raise UsageError(f"{path} exists", hint="choose another: -o PATH, or overwrite it: --force")
         return found

@@ -14,7 +14,7 @@ from efficiency_cli.commands import options, values
 from efficiency_cli.commands.options import HardwareOptions
 from efficiency_cli.commands.output import OutputOptions, say
 from efficiency_cli.commands.progress import Progress
-from efficiency_cli.errors import ExitCode, Inconclusive, did_you_mean
+from efficiency_cli.errors import ExitCode, Inconclusive, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from efficiency_cli.measure.validate import Validation
@@ -25,6 +25,9 @@ DEFAULT_GROUPS = ("runtime",)
 # with -v
 MORE_GROUPS = ("device", "family")
 JOINT = "+"
+# what can be left out of a fit, and how near that stays to the profiles
+HELD_OUT = ("family",)
+PRIORS = ("shipped", "free")
 # reasons named in an error
 _MOST_NAMED = 5
 
@@ -85,6 +88,16 @@ class _Percent(values.Value):
     multiple=True,
     help=f"Tables of errors by {', '.join(GROUPS)}, or several joined by +. Repeatable; runtime unless given.",
 )
+@options.option(
+    "--hold-out",
+    type=values.OneOf(*HELD_OUT),
+    help="Estimates of fits to all other families of networks, not the profiles' own.",
+)
+@options.option(
+    "--prior",
+    type=values.OneOf(*PRIORS),
+    help="For --hold-out, how near to the profiles' own ratios: free (the default) says next to nothing of them.",
+)
 @options.option("--max-error", type=_Percent(), help="Exit with 1 when the mean error is larger, as in 15%.")
 @options.top
 @options.plain_output
@@ -93,6 +106,8 @@ def command(
     models: str | None,
     hardware: HardwareOptions,
     by: Sequence[str],
+    hold_out: str | None,
+    prior: str | None,
     max_error: float | None,
     top: int | None,
     output: OutputOptions,
@@ -107,6 +122,7 @@ def command(
     effcli validate runs.csv
     effcli validate runs.csv --by product+core --by family --top 20
     effcli validate runs.csv --hw ./my-board.yaml --max-error 15%
+    effcli validate runs.csv --hold-out family --by product
     effcli validate runs.csv -f markdown:accuracy.md -f json:accuracy.json
     """
     from efficiency_cli.reports.validation import formats, notes_of, text_of
@@ -114,14 +130,31 @@ def command(
     output = replace(output, top=top)
     targets = output.checked(formats, inputs=[runs, *hardware.hw])
     groups = tuple(dict.fromkeys(by)) or (*DEFAULT_GROUPS, *(MORE_GROUPS if output.verbose else ()))
-    found = _validation(runs, models, hardware, groups, output)
+    refit = _refit(hold_out, prior, hardware)
+    found = _validation(runs, models, hardware, groups, output, refit)
     output.write(targets, lambda t: text_of(t.format, found, runs, groups, output.view(t)))
     output.notes(notes_of(found))
     return _judged(found, runs, max_error)
 
 
+def _refit(hold_out: str | None, prior: str | None, hardware: HardwareOptions) -> str | None:
+    """The prior of the fits that leave families out; None without any."""
+    if hold_out is None:
+        if prior is not None:
+            raise UsageError("--prior is for fits that leave something out", hint="add: --hold-out family")
+        return None
+    if hardware.overlap is not None:
+        raise UsageError("--overlap does not reach a fit", hint="leave it out, or put it in the profile")
+    return prior or "free"
+
+
 def _validation(
-    runs: str, models: str | None, hardware: HardwareOptions, by: Sequence[str], output: OutputOptions
+    runs: str,
+    models: str | None,
+    hardware: HardwareOptions,
+    by: Sequence[str],
+    output: OutputOptions,
+    refit: str | None,
 ) -> Validation:
     from efficiency_cli.measure.place import place
     from efficiency_cli.measure.runs import read_runs
@@ -134,6 +167,11 @@ def _validation(
         hw_dirs=hardware.hw_dirs,
         overrides=hardware.overrides,
     )
+    if refit is not None:
+        from efficiency_cli.measure.calibrate import left_out
+
+        with Progress("leaving families out", quiet=output.quiet) as progress:
+            return left_out(placed, unplaced, free=refit == "free", by=by, progress=progress)
     with Progress("estimating", quiet=output.quiet) as progress:
         return validate(placed, unplaced, by=by, overlap=hardware.overlap, progress=progress)
 

@@ -109,6 +109,8 @@ def left_out(
     that repeat another, are among the unplaced.
     """
     cases, results, without = _cases(placed)
+    if not cases:
+        return scored([], [*unplaced, *without], by)
     once, _ = _once(cases, results)
     kept = {id(c) for c in once}
     repeated = [Unplaced(c.placed.run, "it repeats another row, to the digit") for c in cases if id(c) not in kept]

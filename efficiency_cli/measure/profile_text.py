@@ -53,7 +53,7 @@ def check_place(path: Path, profile: Profile) -> None:
 
 
 def profile_text(path: Path, fitted: Sequence[Fitted], source: str, name: str = "") -> str:
-    """What the file `path` shall hold: these runtimes of one profile; the first is the default.
+    """What the file `path` shall hold: these runtimes of one profile.
 
     `source` says which measurements, in a few words. `check_place` has been called.
     """
@@ -117,7 +117,7 @@ def _text(
         "sources:",
         f"  {SOURCE}: {quoted(source)}",
         *_clock(fitted),
-        f"runtime: {fitted[0].runtime.id}",
+        f"runtime: {_default(fitted)}",
         "runtimes:",
     ]
     for runtime in new.values():
@@ -125,6 +125,12 @@ def _text(
         lines += [f"  {runtime.id}:" + ("" if own else "  # stands on a fitted one, and is as it was")]
         lines += _runtime(runtime, before[runtime.id])
     return "\n".join(lines) + "\n"
+
+
+def _default(fitted: Sequence[Fitted]) -> str:
+    """The profile's own, where that was fitted, else the one with most measurements."""
+    default = fitted[0].profile.default_runtime
+    return max(fitted, key=lambda one: (one.runtime.id == default, len(one.cases))).runtime.id
 
 
 def _name(fitted: Sequence[Fitted]) -> str:

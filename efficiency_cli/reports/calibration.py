@@ -154,9 +154,9 @@ def _parameters(one: Fitted, view: View) -> Iterator[str]:
     yield from grid(_parameter_columns(head, moved), view.width, view.unicode)
     for refused in dict.fromkeys(p["refused"] for p in data["parameters"] if p["refused"]):
         names = ", ".join(p["name"] for p in data["parameters"] if p["refused"] == refused)
-        yield from flowed("As it was", [f"{names}:", refused], view.width, _LABEL)
+        yield from flowed("Not fitted", [f"{names}:", refused], view.width, _LABEL)
     if len(moved) == len(data["parameters"]) == 1:
-        yield from flowed("As it was", ["all else: for ratios, measure networks of 3 families"], view.width, _LABEL)
+        yield from flowed("Not fitted", ["all else: for ratios, measure networks of 3 families"], view.width, _LABEL)
     yield from flowed("Interval", [_signs(f"{_interval(data['interval'])} of the estimate", view)], view.width, _LABEL)
 
 

@@ -89,9 +89,15 @@ def _parameter(parameter: Parameter, one: Fitted, now: Runtime) -> FittedParamet
         "sd": parameter.sd,
         "was": _in_profile(parameter.name, one.runtime),
         "now": _in_profile(parameter.name, now),
-        "refused": parameter.refused,
+        "refused": _refused(parameter, one),
         "variance_left": min(parameter.variance_left, 1.0),
     }
+
+
+def _refused(parameter: Parameter, one: Fitted) -> str:
+    if parameter.refused and one.free and parameter.name == "memory":
+        return f"{parameter.refused}: taken at the whole bandwidth"
+    return parameter.refused
 
 
 def _in_profile(name: str, runtime: Runtime) -> str:
