@@ -172,7 +172,7 @@ def _names_schema() -> dict[str, Any]:
 
 def _size_schema() -> dict[str, Any]:
     # an integer to a YAML-aware editor, text to the loader
-    return {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+$"}]}
+    return {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^0*[1-9][0-9]*$"}]}
 
 
 def _sizes_schema() -> dict[str, Any]:
