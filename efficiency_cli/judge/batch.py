@@ -118,6 +118,26 @@ class _Pool:
             worker.stop()
 
 
+class Isolated:
+    """Tasks one at a time in a process of their own, for a caller that has some parallelism already."""
+
+    def __init__(self, question: Question, timeout_s: float) -> None:
+        self.question = question
+        self.timeout_s = timeout_s
+        self.worker = _Worker(question)
+
+    def answer(self, task: Task) -> Outcome:
+        """The outcome of `task`. Raises EffcliError where no process can be started."""
+        pool = _Pool([task], self.question, 0, self.timeout_s)
+        pool.workers = [self.worker]
+        (outcome,) = pool.outcomes()
+        (self.worker,) = pool.workers
+        return outcome
+
+    def stop(self) -> None:
+        self.worker.stop()
+
+
 class _Worker:
     """A process that does one task at a time. `index` is the task it is at, None while it starts or is free."""
 
