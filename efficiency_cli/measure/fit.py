@@ -180,7 +180,8 @@ class _Problem:
             def slope(y: Array, w: Array = weights) -> Array:
                 return np.concatenate([w[:, None] * self.residuals(y)[1], pull])
 
-            new = least_squares(value, x, jac=slope, xtol=1e-10, ftol=1e-10).x
+            # MINPACK: the singular values of the other methods take a busy machine's threads a hundred times as long
+            new = least_squares(value, x, jac=slope, method="lm", xtol=1e-10, ftol=1e-10).x
             moved, x = float(np.max(np.abs(new - x))), new
             if moved < CONVERGED:
                 break
