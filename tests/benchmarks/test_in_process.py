@@ -9,6 +9,8 @@ import networks
 import pytest
 
 import efficiency_cli as eff
+from efficiency_cli.graph.execution import execution_of
+from efficiency_cli.graph.fusion import PATTERNS, kernels_of
 
 ROOT = Path(__file__).parents[2]
 # of one kernel on one profile
@@ -70,6 +72,29 @@ def count_shared(name: str, dims: dict[str, int]) -> int:
 def test_read_shapes_and_counts(benchmark: Any, name: str, dims: dict[str, int]) -> None:
     macs = benchmark.pedantic(count_shared, args=(name, dims), rounds=5, warmup_rounds=1)
     assert macs > 4e9
+
+
+@pytest.mark.parametrize("patterns", [("bias", "activation", "add", "pad"), ("onnxruntime",), tuple(PATTERNS)])
+def test_fusing_is_linear(benchmark: Any, tmp_path: Path, patterns: tuple[str, ...]) -> None:
+    """Four times the nodes: linear is four times as long, quadratic sixteen; neighbours on the machine add noise."""
+    import time
+
+    def seconds(nodes: int) -> float:
+        networks.chain(tmp_path / f"{nodes}.onnx", nodes)
+        graph = eff.read_model(str(tmp_path / f"{nodes}.onnx")).graph
+        execution = execution_of(graph)
+        rounds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            kernels_of(graph, execution, patterns)
+            rounds.append(time.perf_counter() - start)
+        return min(rounds)
+
+    few, many = seconds(5000), seconds(20000)
+    benchmark.extra_info["microseconds_a_node"] = many / 20000 * 1e6
+    benchmark.pedantic(lambda: None, rounds=1)
+    print(f"\n20,000 nodes: {many:.2f} s, {many / few:.1f} times 5,000")
+    assert many <= 10 * few
 
 
 def test_a_kernel_on_every_profile(benchmark: Any, tmp_path: Path) -> None:
