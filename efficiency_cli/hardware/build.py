@@ -208,7 +208,7 @@ def _map(checker: Checker, node: Node, shape: MapOf, path: str) -> Any:
 
 def _key(checker: Checker, written: Scalar, allowed: Text | OneOf, path: str) -> bool:
     if isinstance(allowed, OneOf):
-        if written.text not in allowed.values:
+        if not allowed.allows(written.text):
             checker.wrong(written, unknown(f"unknown key in {path}:", written.text, allowed.values))
             return False
     elif not ID.fullmatch(written.text):

@@ -6,6 +6,7 @@ overrides and the JSON Schema (`schema.py`) all walk the shapes that `shape_of` 
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -30,9 +31,13 @@ class Measure(Struct, frozen=True):
 
 
 class OneOf(Struct, frozen=True):
-    """A text out of a closed set."""
+    """A text out of a closed set, or one that matches `pattern` as a whole ('': none does)."""
 
     values: tuple[str, ...]
+    pattern: str = ""
+
+    def allows(self, text: str) -> bool:
+        return text in self.values or bool(self.pattern and re.fullmatch(self.pattern, text))
 
 
 class Key(Struct, frozen=True):

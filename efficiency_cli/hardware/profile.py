@@ -6,7 +6,7 @@ give the numbers the time model needs, in SI base units. One MAC is two operatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any
 
@@ -60,7 +60,7 @@ LEVEL_KINDS = ("memory", "cache")
 # which results may lie over operands (`roofline.memory.policy`), each including those before
 OVERWRITES = ("none", "elementwise", "depthwise", "overlap")
 CONSTANTS = ("packed", "unpacked")
-SKIPS = ("none", "zero-channels")
+SKIPS = ("none", "zero-channels", "padding")
 # machines whose memories are filled by the software, tensor by tensor, unless a level says otherwise
 MANAGED_CLASSES = ("mcu", "npu")
 # the operator classes of `graph.model.OpClass`
@@ -92,6 +92,9 @@ ATTENTION_VARIANTS = ("decode-attention",)
 CLASS_KEYS = (*OP_CLASSES, *DENSE_VARIANTS, *ATTENTION_VARIANTS)
 # `memory` is the fraction of the bandwidth
 EFFICIENCY_KEYS = (*CLASS_KEYS, "memory")
+# a runtime may tell single operators apart, as in `Transpose`, and types within a class or operator: `int8-gemm`
+_OPERATOR = "[A-Z][A-Za-z0-9]{0,63}"
+KIND_PATTERN = f"(({'|'.join(DTYPES)})-)?({'|'.join(CLASS_KEYS)}|{_OPERATOR})"
 FUSIONS = (*PATTERNS, *SETS)
 # Factors on the expected time where a profile gives none. The software stacks published for one
 # board and one network differ by 4.3 times (165 to 704 ms: MLPerf Tiny, Cortex-M4 at 120 MHz).
@@ -168,7 +171,8 @@ class Dispatch(Struct, frozen=True):
     kernel: Annotated[Duration | None, "each kernel"] = None
     run: Annotated[Duration | None, "each inference"] = None
     classes: Annotated[
-        Mapping[Annotated[str, OneOf(CLASS_KEYS)], Duration], "each kernel of a class, instead of `kernel`"
+        Mapping[Annotated[str, OneOf(CLASS_KEYS, KIND_PATTERN)], Duration],
+        "each kernel of a class or operator, instead of `kernel`",
     ] = field(default_factory=dict)
 
 
@@ -265,16 +269,24 @@ class Runtime(Struct, frozen=True):
     scale: Annotated[Quantity | None, Measure("fraction", positive=True), "factor on all its times"] = None
     dispatch: Annotated[Dispatch, "fixed costs"] = Dispatch()
     efficiency: Annotated[
-        Mapping[Annotated[str, OneOf(EFFICIENCY_KEYS)], Efficiency],
-        "fraction of the peak reached by each class of operator; a class left out reaches its peak",
+        Mapping[Annotated[str, OneOf(EFFICIENCY_KEYS, KIND_PATTERN)], Efficiency],
+        "fraction of the peak reached by each class of operator; a class left out reaches its peak. An operator "
+        "(Gelu) has a fraction of its own, and so has a type of a class (int8-gemm)",
+    ] = field(default_factory=dict)
+    traffic: Annotated[
+        Mapping[Annotated[str, OneOf(CLASS_KEYS, KIND_PATTERN)], Efficiency],
+        "fraction of the bandwidths that a class or operator reaches, instead of `efficiency.memory`",
     ] = field(default_factory=dict)
     tiles: Annotated[
         Mapping[Annotated[str, OneOf(CLASS_KEYS)], Tile], "classes whose products are padded to whole blocks"
     ] = field(default_factory=dict)
     fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
-    skips: Annotated[str, OneOf(SKIPS), "zero-channels: its converter drops channels whose weights are all zero"] = (
-        "none"
-    )
+    skips: Annotated[
+        str,
+        OneOf(SKIPS),
+        "zero-channels: its converter drops channels whose weights are all zero; padding: convolutions leave out "
+        "taps that lie outside their input",
+    ] = "none"
     memory: Annotated[MemoryUse | None, "how it uses memory; left out, every buffer has room of its own"] = None
     interval: Annotated[Interval | None, "the 80 % interval around the expected time"] = None
     calibration: Annotated[Calibration | None, "what the numbers were fitted to"] = None
@@ -313,9 +325,22 @@ class Runtime(Struct, frozen=True):
 
     def kernel_overhead(self, op_class: str, variant: str = "") -> float:
         """Fixed time in seconds of each kernel of a class."""
-        of_class = self.dispatch.classes
-        found = of_class.get(variant) or of_class.get(op_class) if of_class else None
-        return found.value if found else self.kernel_s
+        return self.overhead_of((variant, op_class))
+
+    def overhead_of(self, kinds: Sequence[str]) -> float:
+        """Fixed time in seconds of a kernel that is of these kinds, the finest first (see `kinds_of`)."""
+        key = first_of(self.dispatch.classes, kinds)
+        return self.dispatch.classes[key].value if key else self.kernel_s
+
+    def compute_share(self, kinds: Sequence[str]) -> float:
+        """Fraction of the peak that a kernel of these kinds reaches."""
+        key = first_of(self.efficiency, kinds)
+        return self.efficiency[key].value if key else 1.0
+
+    def traffic_share(self, kinds: Sequence[str]) -> float:
+        """Fraction of the bandwidths that a kernel of these kinds reaches."""
+        key = first_of(self.traffic, kinds)
+        return self.traffic[key].value if key else self.efficiency_of("memory")
 
     def tile_of(self, op_class: str, variant: str = "") -> Tile | None:
         return self.tiles.get(variant) or self.tiles.get(op_class) if self.tiles else None
@@ -326,6 +351,17 @@ class Runtime(Struct, frozen=True):
         if self.interval is None:
             return DEFAULT_INTERVAL
         return self.interval.lower.value, self.interval.upper.value
+
+
+def first_of(known: Mapping[str, Quantity], kinds: Sequence[str]) -> str:
+    """The first of `kinds` that is known, '' when none is."""
+    return next((kind for kind in kinds if kind in known), "") if known else ""
+
+
+def kinds_of(op_class: str, variant: str, operator: str, dtype: str) -> tuple[str, ...]:
+    """What a runtime may tell a kernel apart by, the finest first: int8-QLinearAdd, int8-elementwise, QLinearAdd …"""
+    plain = tuple(kind for kind in (operator, variant, op_class) if kind)
+    return (*(f"{dtype}-{kind}" for kind in plain), *plain) if dtype else plain
 
 
 class Energy(Struct, frozen=True):

@@ -31,8 +31,8 @@ def schema_of(shape: Shape, part: bool = False) -> dict[str, Any]:
     match shape:
         case Text():
             return {"type": "string", "minLength": 1}
-        case OneOf(values):
-            return _choice(values)
+        case OneOf(values, pattern):
+            return {"anyOf": [_choice(values), {"pattern": f"^({pattern})$"}]} if pattern else _choice(values)
         case Number():
             return _number(shape)
         case ListOf(item):

@@ -25,7 +25,7 @@ from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times, o
 from efficiency_cli.roofline.memory import Fit, LiveSet, fit
 from efficiency_cli.roofline.network import Kernel, Network
 from efficiency_cli.roofline.phases import Generation
-from efficiency_cli.roofline.skipping import skipped_ops
+from efficiency_cli.roofline.skipping import padding_ops, skipped_ops
 from efficiency_cli.roofline.totals import Coverage, Totals, counted
 
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ def _timed(base: Estimate, machine: Machine) -> Estimate:
     # for networks of another type than the runtime's a wide interval is stated anyway: no weights are read for them
     skips = machine.runtime.skips == "zero-channels" and not outside_calibration(machine, base.dtype)
     skipped, told = skipped_ops(base.network, base.kernels) if skips else ({}, [])
+    if machine.runtime.skips == "padding":
+        skipped = padding_ops(base.network, base.kernels)
     alive = _alive(base, machine)
     times = tuple(timer.time(k, live, skipped.get(k.index, 0)) for k, live in zip(base.kernels, alive, strict=True))
     latency = timer.total(times)

@@ -1,7 +1,7 @@
 """Kernel + machine -> time: how long computing and moving take, which of them binds, and why.
 
     compute_s  = scale · (operations − skipped ones) / (peak(type) · efficiency(class) · tile use)
-    memory_s   = scale · Σ_level bytes_level / (bandwidth_level · efficiency(memory))
+    memory_s   = scale · Σ_level bytes_level / (bandwidth_level · share of it that the class reaches)
     dispatch_s = scale · what a kernel of the class costs to start
     time       = max(compute_s, memory_s) + (1 − overlap) · min(compute_s, memory_s) + dispatch_s
 
@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, MemoryLevel, Profile, Runtime
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, MemoryLevel, Profile, Runtime, kinds_of
 from efficiency_cli.roofline.network import Kernel
 
 # what a kernel without a type of its own (moving strings, say) is timed as
@@ -93,17 +93,19 @@ class Timer:
         self.weight_level, self.weight_cost = _resident(profile, weight_bytes)
         self.scale = runtime.scale_factor
         self.levels = [m for m in profile.memory if "activations" in m.holds] or list(profile.memory[-1:])
-        self.bandwidth_share = runtime.efficiency_of("memory")
         self.low, self.high = runtime.interval_factors
         if outside_calibration(machine, dtype):
             self.low, self.high = min(self.low, DEFAULT_INTERVAL[0]), max(self.high, DEFAULT_INTERVAL[1])
         self._peaks: dict[tuple[str, str], tuple[float, str]] = {}
+        self._shares: dict[tuple[str, str, str, str], _Shares] = {}
 
     def time(self, kernel: Kernel, live_bytes: int = 0, skipped_ops: int = 0) -> KernelTime:
         """The kernel's time while `live_bytes` of activations are alive; see the module's docstring."""
-        runtime, scale, share = self.machine.runtime, self.scale, self.bandwidth_share
+        scale = self.scale
         dtype = kernel.dtype.value if kernel.dtype else DEFAULT_DTYPE
         op_class = kernel.op_class.value
+        shares = self.shares(kernel, dtype)
+        share = shares.traffic
         peak, peak_dtype = self._peak(dtype, kernel.unit)
         use = self._tile_use(kernel, op_class)
         home = self._home(kernel, live_bytes)
@@ -111,9 +113,9 @@ class Timer:
         weight_s = kernel.weight_bytes * self.weight_cost
         activation_s = (moved - home.spilled_bytes) / home.level.bytes_per_s + home.spilled_bytes * home.spill_cost
         bound = max(ideal_compute, weight_s + moved / home.level.bytes_per_s)
-        compute_s = scale * ideal_compute / (runtime.efficiency_of(op_class, kernel.variant) * use)
+        compute_s = scale * ideal_compute / (shares.compute * use)
         memory_s = scale * (weight_s + activation_s) / share
-        overhead_s = scale * runtime.kernel_overhead(op_class, kernel.variant) * kernel.repeat
+        overhead_s = scale * shares.overhead_s * kernel.repeat
         winner, loser = max(compute_s, memory_s), min(compute_s, memory_s)
         expected = winner + (1 - self.machine.overlap) * loser + overhead_s
         return KernelTime(
@@ -154,6 +156,16 @@ class Timer:
             self._peaks[key] = self.machine.profile.peak(dtype, unit)
         return self._peaks[key]
 
+    def shares(self, kernel: Kernel, dtype: str) -> _Shares:
+        """What the runtime reaches with kernels of this kind."""
+        key = (kernel.op_class.value, kernel.variant, kernel.operator, dtype)
+        if key not in self._shares:
+            runtime, kinds = self.machine.runtime, kinds_of(*key)
+            self._shares[key] = _Shares(
+                runtime.compute_share(kinds), runtime.traffic_share(kinds), runtime.overhead_of(kinds)
+            )
+        return self._shares[key]
+
     def _tile_use(self, kernel: Kernel, op_class: str) -> float:
         tile = self.machine.runtime.tile_of(op_class, kernel.variant)
         if tile is None or kernel.product is None:
@@ -181,6 +193,14 @@ class Timer:
             if touched // repeat + shared <= size:
                 return _Home(level)
         return _Home(self.levels[-1])
+
+
+class _Shares(Struct, frozen=True):
+    """Fractions of the peak and of the bandwidths, and what a kernel costs to start."""
+
+    compute: float
+    traffic: float
+    overhead_s: float
 
 
 class _Home(Struct, frozen=True):

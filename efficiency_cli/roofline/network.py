@@ -85,6 +85,11 @@ class Kernel(Struct, frozen=True):
     product: Product | None = None
 
     @property
+    def operator(self) -> str:
+        """The operator that it runs, or that its nodes together are: `op` without what tells its kind apart."""
+        return self.op.partition(" ")[0]
+
+    @property
     def bytes_moved(self) -> int:
         return self.weight_bytes + self.read_bytes + self.written_bytes
 
@@ -253,6 +258,8 @@ _WHOLE = {
     "RMSNormalization": OpClass.NORMALIZATION,
     "Softmax": OpClass.SOFTMAX,
 }
+# and those that stay element-wise
+_ACTIVATIONS = frozenset({"Gelu", "QuickGelu", "Swish", "HardSwish"})
 
 
 def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
@@ -265,10 +272,16 @@ def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
     dtype = scope.execution.dtype.get(group[anchor]) or works[anchor].dtype
     op_class, variant = works[anchor].op_class, works[anchor].variant
     label = op_label(nodes[anchor], scope.graph, op_class)
-    if fused.whole in _WHOLE:
-        label, op_class = fused.whole, _WHOLE[fused.whole]
+    whole = fused.whole or next((m.op for m in fused.members if len(m.nodes) > 1 and m.op in _WHOLE), "")
+    if whole in _ACTIVATIONS and not works[anchor].macs:
+        label = whole
+    elif whole in _WHOLE:
+        label, op_class = whole, _WHOLE[whole]
         # one query position, as in `costs.attention`
-        variant = "decode-attention" if fused.whole == "Attention" and variant == "gemv" else ""
+        variant = "decode-attention" if whole == "Attention" and variant == "gemv" else ""
+    if op_class is OpClass.NORMALIZATION and fused.members[0].op == "Add":
+        # the sum and its normalisation, as runtimes call it
+        label = f"Skip{label}"
     return Kernel(
         index=index,
         name=nodes[anchor].name,

@@ -1,7 +1,7 @@
-"""Operations that a runtime does not do because whole channels of the weights are zero.
+"""Operations that a runtime does not do: taps on padding, and channels whose weights are all zero.
 
-Only for runtimes whose profile says so: it is the one thing a time needs weights for. They are read once a
-network, and only where that is quick; else the dense count stands and the estimate says so.
+Only for runtimes whose profile says so. Zero channels are the one thing a time needs weights for: these are read
+once a network, and only where that is quick; else the dense count stands and the estimate says so.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 
 from efficiency_cli.errors import EffcliError
+from efficiency_cli.graph.model import OpClass
 from efficiency_cli.roofline.effective import Effective, effective
 from efficiency_cli.roofline.network import Kernel, Network
 
@@ -33,6 +34,17 @@ def skipped_ops(network: Network, kernels: Sequence[Kernel]) -> tuple[Mapping[in
         return {}, []
     macs = sum(skipped.values()) // 2
     return skipped, [f"{macs:,} MACs with all-zero channels are left out of the time, as the runtime drops them"]
+
+
+def padding_ops(network: Network, kernels: Sequence[Kernel]) -> Mapping[int, int]:
+    """Kernel index -> operations (2 a MAC) of convolutions on taps outside their input."""
+    left = {
+        n.node.name: 2 * (n.work.macs - n.work.valid_macs) * n.repeat
+        for n in network.nodes
+        if n.work.valid_macs is not None and n.work.op_class in (OpClass.DENSE, OpClass.DEPTHWISE)
+    }
+    skipped = {k.index: sum(left.get(name, 0) for name in k.nodes) for k in kernels} if left else {}
+    return {index: ops for index, ops in skipped.items() if ops}
 
 
 def _effective(network: Network) -> Effective | str:

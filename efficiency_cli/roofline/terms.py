@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from efficiency_cli import quantity
-from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Energy, MemoryLevel, Quantity, Runtime, fallbacks
+from efficiency_cli.hardware.profile import (
+    DEFAULT_INTERVAL,
+    Energy,
+    MemoryLevel,
+    Quantity,
+    Runtime,
+    fallbacks,
+    first_of,
+    kinds_of,
+)
 from efficiency_cli.roofline.estimate import Estimate
 from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, outside_calibration
 from efficiency_cli.roofline.network import CountedNode, Kernel
@@ -155,15 +164,18 @@ class _Builder:
             said += f", as there is no peak for {time.dtype}"
         self.number("peak", "OP/s", f"compute.{time.peak_dtype}.{unit}", found, said)
         self._scale()
-        known = self.machine.runtime.efficiency
-        self._efficiency("efficiency", kernel.variant if kernel.variant in known else kernel.op_class.value)
+        known = first_of(self.machine.runtime.efficiency, self.kinds)
+        self._efficiency("efficiency", known or kernel.op_class.value)
         share = "peak * efficiency"
         if time.tile_use != 1:
             share += " * tile_use"
             self.of["tile_use"] = Operand("tile_use", time.tile_use, "", "the rest fills up the last blocks")
         done = "ops"
         if time.skipped_ops:
-            done, said = "(ops - skipped_ops)", "products with all-zero channels, which the runtime drops"
+            said = "products with all-zero channels, which the runtime drops"
+            if self.machine.runtime.skips == "padding":
+                said = "products with padding, which the runtime leaves out"
+            done = "(ops - skipped_ops)"
             self.of["skipped_ops"] = Operand("skipped_ops", time.skipped_ops, "OP", said)
         self.add("compute_s", "s", time.compute_s, f"{self.scaled}{done} / ({share})")
 
@@ -177,6 +189,21 @@ class _Builder:
     def scaled(self) -> str:
         return "scale * " if "scale" in self.of else ""
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the runtime may tell this kernel apart by, the finest first."""
+        kernel = self.time.kernel
+        return kinds_of(kernel.op_class.value, kernel.variant, kernel.operator, self.time.dtype)
+
+    def _traffic(self) -> None:
+        runtime = self.machine.runtime
+        known = first_of(runtime.traffic, self.kinds)
+        if not known:
+            self._efficiency("memory_efficiency", "memory")
+            return
+        key, said = f"{self.runtime_key}.traffic.{known}", f"of the bandwidths, operators of class {known}"
+        self.optional("memory_efficiency", key, runtime.traffic[known], said, 1)
+
     def _efficiency(self, symbol: str, of: str) -> None:
         found = self.machine.runtime.efficiency.get(of)
         said = "of the bandwidths" if of == "memory" else f"of the peak, operators of class {of}"
@@ -184,7 +211,7 @@ class _Builder:
 
     def memory(self) -> None:
         time, kernel = self.time, self.time.kernel
-        self._efficiency("memory_efficiency", "memory")
+        self._traffic()
         parts = []
         if kernel.weight_bytes:
             self._weight_bandwidth()
@@ -252,11 +279,8 @@ class _Builder:
         self.add("upper_s", "s", time.times.upper_s, "expected_s * interval_upper")
 
     def _dispatch(self, runtime: Runtime) -> tuple[str, Quantity | None]:
-        kernel, classes = self.time.kernel, runtime.dispatch.classes
-        for name in (kernel.variant, kernel.op_class.value):
-            if name in classes:
-                return f"classes.{name}", classes[name]
-        return "kernel", runtime.dispatch.kernel
+        name = first_of(runtime.dispatch.classes, self.kinds)
+        return (f"classes.{name}", runtime.dispatch.classes[name]) if name else ("kernel", runtime.dispatch.kernel)
 
     def _overlap(self, overlap: float) -> None:
         found = self.machine.runtime.overlap

@@ -1,0 +1,101 @@
+"""Operators and types that a runtime tells apart within a class: the finest kind that it knows counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from machines import kernel, machine, profile, q
+from msgspec.structs import replace
+from onnx import TensorProto, helper, numpy_helper
+
+from efficiency_cli.errors import ProfileError
+from efficiency_cli.graph.model import DType, OpClass
+from efficiency_cli.graph.read import read_model
+from efficiency_cli.hardware.load import load_profile
+from efficiency_cli.hardware.profile import Dispatch, kinds_of
+from efficiency_cli.roofline.estimate import estimate
+from efficiency_cli.roofline.latency import Timer
+
+MOVING = kernel(read=7, written=3, op_class=OpClass.MOVEMENT)
+
+
+def with_runtime(**changes):
+    plain = profile(peaks={"float32": 100.0, "int8": 400.0}, overlap=0)
+    return replace(plain, runtimes=(replace(plain.runtimes[0], **changes),))
+
+
+def expected_s(machine_profile, k):
+    return Timer(machine(machine_profile), k.weight_bytes).time(k).times.expected_s
+
+
+def test_kinds_are_tried_from_the_finest():
+    assert kinds_of("dense", "gemm", "MatMul", "int8") == (
+        *("int8-MatMul", "int8-gemm", "int8-dense"),
+        *("MatMul", "gemm", "dense"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("traffic", "share"),
+    [({}, 1.0), ({"movement": 0.5}, 0.5), ({"movement": 0.5, "Transpose": 0.1}, 0.1), ({"softmax": 0.5}, 1.0)],
+)
+def test_the_bandwidth_that_an_operator_reaches(traffic, share):
+    transpose = replace(MOVING, op="Transpose")
+    given = with_runtime(traffic={k: q(v) for k, v in traffic.items()})
+    assert expected_s(given, transpose) == pytest.approx((7 + 3) / (10 * share))
+
+
+def test_traffic_stands_before_the_share_of_all():
+    given = with_runtime(efficiency={"memory": q(0.1)}, traffic={"movement": q(0.5)})
+    assert expected_s(given, MOVING) == pytest.approx(10 / (10 * 0.5))
+    assert expected_s(given, kernel(read=10)) == pytest.approx(10 / (10 * 0.1))
+
+
+@pytest.mark.parametrize(("dtype", "seconds"), [(DType.FLOAT32, 600 / (100 * 0.5)), (DType.INT8, 600 / (400 * 0.25))])
+def test_a_type_may_have_an_efficiency_of_its_own(dtype, seconds):
+    given = with_runtime(efficiency={"dense": q(0.5), "int8-dense": q(0.25)})
+    assert expected_s(given, kernel(ops=600, dtype=dtype)) == pytest.approx(seconds)
+
+
+def test_an_operator_may_take_its_time_to_start():
+    given = with_runtime(dispatch=Dispatch(q(1.0), None, {"movement": q(2.0), "Transpose": q(3.0)}))
+    by_op = {op: expected_s(given, replace(kernel(op_class=OpClass.MOVEMENT), op=op)) for op in ("Transpose", "Slice")}
+    assert by_op == {"Transpose": 3.0, "Slice": 2.0}
+
+
+def test_profiles_name_operators_and_not_any_word(tmp_path):
+    text = Path(load_profile("ryzen-7-5800x").path).read_text(encoding="utf-8")
+    half = "{value: 0.5, source: ort, kind: derived}"
+    good = tmp_path / "good.yaml"
+    good.write_text(
+        text.replace("    efficiency:\n", f"    efficiency:\n      Gelu: {half}\n      int8-gemm: {half}\n")
+    )
+    runtime = load_profile(str(good)).runtime()
+    assert runtime.compute_share(("Gelu", "elementwise")) == 0.5
+    assert runtime.compute_share(kinds_of("dense", "gemm", "MatMul", "int8")) == 0.5
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(text.replace("    efficiency:\n", f"    efficiency:\n      convolutoin: {half}\n"))
+    with pytest.raises(ProfileError) as caught:
+        load_profile(str(bad))
+    assert "did you mean 'convolution'?" in " ".join(caught.value.where)
+
+
+def test_a_runtime_may_leave_out_taps_on_padding(tmp_path):
+    import numpy as np
+
+    weight = numpy_helper.from_array(np.ones((8, 2, 3, 3), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], "one", pads=[1, 1, 1, 1])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, 4, 4])],
+        [weight],
+    )
+    path = tmp_path / "m.onnx"
+    path.write_bytes(helper.make_model(graph, ir_version=8).SerializeToString())
+    model = read_model(str(path))
+    # along an axis of 4 with a window of 3: 2 + 3 + 3 + 2 of the 12 taps are inside
+    dense, valid = 8 * 2 * 12**2, 8 * 2 * 10**2
+    assert estimate(model, with_runtime()).times[0].compute_s == pytest.approx(2 * dense / 100)
+    assert estimate(model, with_runtime(skips="padding")).times[0].compute_s == pytest.approx(2 * valid / 100)
