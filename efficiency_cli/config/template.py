@@ -46,8 +46,10 @@ def config_text(
 
 
 def _entry(asked: Mapping[str, object], shot: Snapshot, limits: Iterable[Budget], path: str, headroom: float) -> _Entry:
-    place = os.path.relpath(shot.model.path, os.path.dirname(os.path.abspath(path)))
-    lines = [f"  - path: {quoted(place.replace(os.sep, '/'))}\n"]
+    lines = [f"  - path: {quoted(_from(path, shot.model.path))}\n"]
+    machine = str(asked.get("hardware") or "")
+    if machine.endswith((".yaml", ".yml")):
+        asked = {**asked, "hardware": f"./{_from(path, machine)}"}
     lines += [f"    {key}: {_said(value)}\n" for key, value in asked.items() if value]
     lines.append("    budgets:\n")
     written = [_line(b.name, f"{SIGN_OF[b.side]} {b.text.lstrip('<>=≤≥ ')}", "as given") for b in limits]
@@ -61,6 +63,11 @@ def _entry(asked: Mapping[str, object], shot: Snapshot, limits: Iterable[Budget]
             written.append(_line(name, told, f"today {gauge.shown(value)}"))
     increase = [_INCREASE] if shot.hardware else []
     return _Entry((*lines, *written, *increase), len(written))
+
+
+def _from(config: str, name: str) -> str:
+    """A path from the folder of the config."""
+    return os.path.relpath(name, os.path.dirname(os.path.abspath(config))).replace(os.sep, "/")
 
 
 def _line(name: str, limit: str, comment: str) -> str:

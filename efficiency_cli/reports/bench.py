@@ -25,7 +25,8 @@ def bench_of(verdict: Verdict) -> str:
         name = f"{result.path} on {result.machine}" if result.machine else result.path
         for gauge in GAUGES.values():
             value = gauge.of(result.snapshot, DEFAULT_ON)
-            if value is not None and not gauge.more_is_better:
+            # most networks have no cache, and need no chart of it
+            if value is not None and not gauge.more_is_better and (value or gauge.name != "kv_cache"):
                 rows.append(_row(escaped(name), gauge, value, result.snapshot))
     lines = ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in rows)
     return f"[\n{lines}\n]\n" if rows else "[]\n"

@@ -80,9 +80,10 @@ def _section(result: Result, verdict: Verdict) -> Iterator[str]:
     for gap in result.gaps:
         yield f"- inconclusive: {markdown_text(gap)}"
     yield from _moved(result)
+    told: dict[object, str] = {}
     for finding in result.findings:
         if finding.status in ("fail", "warn"):
-            yield from _why(finding, verdict)
+            yield from _why(finding, verdict, told)
 
 
 def _row(finding: Finding) -> str:
@@ -112,12 +113,14 @@ def _moved(result: Result) -> Iterator[str]:
     yield ""
 
 
-def _why(finding: Finding, verdict: Verdict) -> Iterator[str]:
+def _why(finding: Finding, verdict: Verdict, told: dict[object, str]) -> Iterator[str]:
+    """Why and what now; what was `told` of another finding is not told again."""
     name = markdown_text(finding.budget.name)
-    if finding.budget.message:
+    message = finding.budget.message
+    if message and told.setdefault(message, name) == name:
         yield f"**{name}**: {markdown_text(finding.budget.message)}"
         yield ""
-    if finding.why is not None:
+    if finding.why is not None and told.setdefault(finding.why, name) == name:
         yield f"<details open><summary>{name}: {markdown_text(why_title(finding.why))}</summary>"
         yield ""
         yield from _reasons([reason_parts(r, finding.why, finding) for r in finding.why.reasons])

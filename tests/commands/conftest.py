@@ -50,7 +50,7 @@ def effcli(capsys: pytest.CaptureFixture[str]) -> Effcli:
 
 def _assert_error(err: str) -> None:
     """error: lower case, no full stop / indented places / hint: …"""
-    lines = [line for line in err.splitlines() if not line.startswith("note: ")]
+    lines = [line for line in err.splitlines() if not line.startswith(("note: ", "FAIL: "))]
     assert lines[0].startswith("error: ")
     assert not lines[0].endswith(".")
     assert not lines[0].removeprefix("error: ")[:1].isupper()

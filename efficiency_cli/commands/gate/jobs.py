@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efficiency_cli import __version__
@@ -233,13 +234,19 @@ class Gate:
         paths, missing = _expanded(self.models)
         for _, error in missing:
             raise error
-        return [(_keys(given, shot), shot) for path in paths for shot, _ in given.shots(path)]
+        return [(_keys(given, shot, estimate), shot) for path in paths for shot, estimate in given.shots(path)]
 
 
-def _keys(given: Setting, shot: Snapshot) -> dict[str, object]:
+def _keys(given: Setting, shot: Snapshot, estimate: Estimate) -> dict[str, object]:
+    """What of an entry asks for this estimate; a profile that is not shipped is named by its file."""
+    from efficiency_cli.hardware.load import shipped_dir
+
     sizes, phase = given.sizes, given.phase
+    machine = shot.machine
+    if estimate.machine is not None and Path(estimate.machine.profile.path).parent.resolve() != shipped_dir().resolve():
+        machine = estimate.machine.profile.path
     return {
-        "hardware": shot.machine,
+        "hardware": machine,
         "runtime": given.hardware.runtime,
         "dims": dict(sizes.dims),
         "batch": sizes.batch,
