@@ -99,6 +99,20 @@ def test_machines_by_name_and_by_pattern() -> None:
     assert len(eff.profiles()) >= 16
 
 
+# --- many ---
+
+
+def test_comparing_models_and_machines() -> None:
+    table = eff.compare([eff.read_model(SAMPLE)], eff.profiles("cortex-m4,cortex-m7"))
+    assert isinstance(table, eff.Comparison)
+    best, other = table.ranked()
+    assert best.row.hardware is not None
+    assert (best.row.hardware.id, best.rank, best.vs_best, other.rank) == ("cortex-m7", 1, 1.0, 2)
+    assert table.matrix().machines == ("cortex-m4", "cortex-m7")
+    missing = eff.compare(["absent.onnx"], eff.profiles("a100"), types=[eff.Types()])
+    assert [row.error for row in missing.errors] == ["cannot read the model absent.onnx: not found"]
+
+
 # --- an estimate ---
 
 
