@@ -29,7 +29,7 @@ SAME_LEVEL = {("quantity", "errors"), ("errors", "quantity"), ("__main__", "cli"
 
 # library -> the only modules (or packages) that import it
 HOMES = {
-    "onnx": ("graph.read", "graph.structure", "graph.shapes"),
+    "onnx": ("graph.read", "graph.structure", "graph.shapes", "graph.assemble"),
     "google": ("graph.read", "graph.structure", "graph.shapes"),
     "numpy": ("graph.shapes", "graph.effective", "measure"),
     "rich": ("reports.table",),
