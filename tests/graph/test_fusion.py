@@ -9,7 +9,7 @@ from onnx_text import graph_of
 
 from efficiency_cli.graph.execution import execution_of
 from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, arranged, kernels_of
-from efficiency_cli.graph.model import Graph, Model
+from efficiency_cli.graph.model import DType, Graph, Kind, Model, Node, Tensor
 from efficiency_cli.graph.patterns import PATTERNS
 from efficiency_cli.roofline.network import Network
 
@@ -250,3 +250,24 @@ def test_no_pattern_changes_the_work_or_adds_bytes(g: Graph, patterns: set[str])
         assert sum(getattr(k, counted) for k in fused) == sum(getattr(k, counted) for k in alone)
     assert len(fused) <= len(alone)
     assert sum(k.bytes_moved for k in fused) <= sum(k.bytes_moved for k in alone)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sets(st.sampled_from(sorted(PATTERNS)), min_size=3))
+def test_nodes_that_lack_operands_or_results_are_left_alone(data: st.DataObject, patterns: set[str]) -> None:
+    """Damaged files have any number of operands, and attributes of any type."""
+    ops = ["MatMul", "Mul", "Div", "Add", "Transpose", "Softmax", "Cast", "Conv", "Slice", "Pad", "LayerNormalization"]
+    names, nodes = ["", "x", "w"], []
+    for k in range(data.draw(st.integers(1, 6))):
+        inputs = tuple(data.draw(st.lists(st.sampled_from(names), max_size=3)))
+        outputs = (f"t{k}",) if data.draw(st.booleans()) else data.draw(st.sampled_from([(), ("",), ("", f"t{k}")]))
+        names += [o for o in outputs if o]
+        perm = data.draw(st.sampled_from([(0, 2, 1), (1, 0), (float("nan"), 0.0), (7,), "x"]))
+        op = data.draw(st.sampled_from(ops))
+        nodes.append(Node(f"n{k}", op, "", inputs, outputs, {"perm": perm} if data.draw(st.booleans()) else {}))
+    shapes = {n: Tensor(n, (2, 3, 3), DType.FLOAT32) for n in names if n}
+    tensors = shapes | {"w": Tensor("w", (3, 3), DType.FLOAT32, Kind.WEIGHT)}
+    g = Graph("g", tuple(nodes), tensors, ("x",), tuple(names[-1:]))
+    execution = arranged(g, execution_of(g), frozenset(patterns))
+    running = [k for k in range(len(nodes)) if k not in execution.absorbed]
+    assert sorted(k for group in kernels_of(g, execution, patterns) for k in group) == running

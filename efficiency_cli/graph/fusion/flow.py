@@ -11,6 +11,17 @@ from efficiency_cli.graph.roles import MICROSOFT, NCHWC
 ONNX = ("", MICROSOFT, NCHWC)
 
 
+# operators that patterns look into, and the operands without which a damaged file has them
+_OPERANDS = {"MatMul": 2, "FusedMatMul": 2, "Mul": 2, "Div": 2, "Transpose": 1, "Cast": 1, "Expand": 1, "Softmax": 1}
+
+
+def is_complete(node: Node) -> bool:
+    """Whether the node has a result and the operands that its operator must have."""
+    count = _OPERANDS.get(node.op, 0)
+    given = len(node.inputs) >= count and all(node.inputs[:count])
+    return given and bool(node.outputs) and bool(node.outputs[0])
+
+
 class Flow:
     """The nodes of `graph` that run, and the tensors between them."""
 
@@ -34,7 +45,7 @@ class Flow:
         if k is None:
             return None
         node = self.graph.nodes[k]
-        known = node.domain in ONNX and not node.graphs and bool(node.outputs) and bool(node.outputs[0])
+        known = node.domain in ONNX and not node.graphs and is_complete(node)
         return k if known and self.resolve(node.outputs[0]) == self.resolve(name) else None
 
     def node_before(self, name: str, ops: Collection[str]) -> tuple[int, Node] | None:

@@ -91,7 +91,7 @@ class _Grouper:
 
     def _home(self, unit: Unit) -> int | None:
         """The kernel that `unit` runs inside, or None when it starts one."""
-        if not unit.op or self.graph.nodes[unit.last].graphs:
+        if not unit.op or not unit.inputs or self.graph.nodes[unit.last].graphs:
             return None
         for rule in self.rules:
             home = rule(unit)
@@ -128,7 +128,7 @@ class _Grouper:
 
     def _products(self, unit: Unit) -> int | None:
         """The first product of the same operand with weights of its own."""
-        if unit.op not in ("MatMul", "Gemm") or len(unit.nodes) > 1 or not self.flow.constant(unit.inputs[1]):
+        if unit.op not in ("MatMul", "Gemm") or len(unit.nodes) > 1 or not self._has_weights(unit):
             return None
         return self._sibling(unit.inputs[0], unit.op)
 
@@ -163,16 +163,19 @@ class _Grouper:
         if "add" in self.patterns:
             return True
         # blocked layouts, in which the sum is taken, are those of images in floating point
-        image = self.flow.tensor(unit.outputs[0]).rank == _IMAGE_RANK and unit.last not in self.flow.execution.dtype
+        result = self.graph.tensors.get(unit.outputs[0])
+        image = result is not None and result.rank == _IMAGE_RANK and unit.last not in self.flow.execution.dtype
         return "conv-add" in self.patterns and group.anchor in CONVOLUTIONS and image
 
     def _is_bias(self, group: Group, constant: str) -> bool:
         """A vector along one axis, for a product with constant weights that has none yet."""
         first, tensor = group.members[0], self.flow.tensor(constant)
         product = next((m for m in group.members if m.op in _WEIGHTED), first)
-        weighted = len(product.inputs) > 1 and self.flow.constant(product.inputs[1])
         vector = tensor.shape is not None and tensor.numel == max(tensor.shape, default=1)
-        return group.anchor in _WEIGHTED and weighted and vector and len(product.inputs) < 3
+        return group.anchor in _WEIGHTED and self._has_weights(product) and vector and len(product.inputs) < 3
+
+    def _has_weights(self, unit: Unit) -> bool:
+        return len(unit.inputs) > 1 and self.flow.constant(unit.inputs[1])
 
     def _activates(self, group: Group, unit: Unit) -> bool:
         if "activation" in self.patterns:

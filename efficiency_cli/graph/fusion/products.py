@@ -58,9 +58,8 @@ def factor_of(flow: Flow, k: int) -> str:
 
 def swaps_last(flow: Flow, k: int) -> bool:
     """Whether the node is a Transpose of the last two axes alone."""
-    node = flow.graph.nodes[k]
-    order = permutation(flow, k)
-    if node.op != "Transpose" or len(order) < 2:
+    order = permutation(flow, k) if flow.graph.nodes[k].op == "Transpose" else ()
+    if len(order) < 2:
         return False
     rank = len(order)
     return order == (*range(rank - 2), rank - 1, rank - 2)
@@ -71,6 +70,6 @@ def permutation(flow: Flow, k: int) -> tuple[int, ...]:
     node = flow.graph.nodes[k]
     given = node.attributes.get("perm")
     if isinstance(given, tuple):
-        return tuple(int(axis) for axis in given)
+        return tuple(axis for axis in given if isinstance(axis, int))
     shape = flow.tensor(node.inputs[0]).shape
     return tuple(reversed(range(len(shape)))) if shape is not None else ()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from msgspec.structs import replace
 
 from efficiency_cli.graph.execution import VIEW, Execution, followed
-from efficiency_cli.graph.fusion.flow import Flow
+from efficiency_cli.graph.fusion.flow import Flow, is_complete
 from efficiency_cli.graph.fusion.operators import POINTWISE, SPATIAL
 from efficiency_cli.graph.fusion.products import permutation
 from efficiency_cli.graph.model import Graph
@@ -39,7 +39,7 @@ def arranged(graph: Graph, execution: Execution, patterns: frozenset[str]) -> Ex
 
 def _running(flow: Flow, op: str) -> Iterator[int]:
     for k, node in enumerate(flow.graph.nodes):
-        if (node.op, node.domain) == (op, "") and k not in flow.execution.absorbed:
+        if (node.op, node.domain) == (op, "") and k not in flow.execution.absorbed and is_complete(node):
             yield k
 
 

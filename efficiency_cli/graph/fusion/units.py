@@ -13,7 +13,7 @@ from msgspec import Struct
 from efficiency_cli.graph.fusion.attention import attention_of
 from efficiency_cli.graph.fusion.decompositions import BY_ROOT
 from efficiency_cli.graph.fusion.expression import matches
-from efficiency_cli.graph.fusion.flow import ONNX, Flow
+from efficiency_cli.graph.fusion.flow import ONNX, Flow, is_complete
 from efficiency_cli.graph.fusion.products import product_of
 
 ATTENTION = "Attention"
@@ -63,7 +63,8 @@ def _found(flow: Flow, patterns: frozenset[str]) -> dict[int, Unit]:
     for candidates in passes:
         for k in range(len(flow.graph.nodes) - 1, -1, -1):
             node = flow.graph.nodes[k]
-            if k in taken or k in flow.execution.absorbed or node.domain not in ONNX or node.graphs:
+            known = node.domain in ONNX and not node.graphs and is_complete(node)
+            if not known or k in taken or k in flow.execution.absorbed:
                 continue
             for op, nodes in candidates(flow, k, patterns):
                 if len(nodes) > 1 and taken.isdisjoint(nodes) and _whole(flow, k, nodes):
@@ -76,8 +77,6 @@ def _found(flow: Flow, patterns: frozenset[str]) -> dict[int, Unit]:
 def _operators(flow: Flow, k: int, patterns: frozenset[str]) -> Iterator[tuple[str, frozenset[int]]]:
     """Operators that node `k` may be the end of, and their nodes."""
     node = flow.graph.nodes[k]
-    if not node.outputs or not node.outputs[0]:
-        return
     if "attention" in patterns and (nodes := attention_of(flow, k)) is not None:
         yield ATTENTION, nodes
     for decomposition in BY_ROOT.get(node.op, ()):
