@@ -6,7 +6,6 @@ one way to plain data.
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -140,19 +139,22 @@ class Estimate(Struct, frozen=True, eq=False, dict=True):
         return report_of(self)
 
 
-# every model that is alive -> its networks, one for each set of counting choices
-_NETWORKS: weakref.WeakKeyDictionary[Model, list[Network]] = weakref.WeakKeyDictionary()
+# the networks asked for last, the latest first: a network keeps its model alive, so there must be an end to them
+_RECENT: list[Network] = []
+_MOST_RECENT = 8
 
 
 def count(model: Model, choices: Choices | None = None) -> Network:
-    """The model with its work counted; counted once, however often it is asked for."""
+    """The model with its work counted; counted once for as long as it is among the last few that were asked for."""
     wanted = choices or Choices()
-    known = _NETWORKS.setdefault(model, [])
-    for network in known:
-        if network.choices == wanted:
-            return network
-    known.append(Network(model, wanted))
-    return known[-1]
+    found = next((n for n in _RECENT if n.model is model and n.choices == wanted), None)
+    if found is None:
+        found = Network(model, wanted)
+    else:
+        _RECENT.remove(found)
+    _RECENT.insert(0, found)
+    del _RECENT[_MOST_RECENT:]
+    return found
 
 
 def estimate(

@@ -49,7 +49,7 @@ def completed(*words: str) -> list[str]:
         (["effcli", "analyze", "-f", "js"], ["json"]),
         (["effcli", "help", "exit"], ["exit-codes"]),
         (["effcli", "completion", "z"], ["zsh"]),
-        (["effcli", "schema", ""], ["profile", "report"]),
+        (["effcli", "schema", ""], ["profile", "config", "report"]),
     ],
 )
 def test_what_is_offered(words, offered, monkeypatch):

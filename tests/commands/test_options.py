@@ -47,11 +47,26 @@ def test_every_command_can_be_debugged_and_explains_itself(path):
         assert any("--debug" in p.opts for p in command.params)
 
 
-def test_the_same_word_means_the_same_everywhere():
-    meaning: dict[str, set[str]] = {}
+def test_the_same_word_takes_the_same_everywhere():
+    """What a command does with a machine or a number of rows is its own; what may be written there is not."""
+    taken: dict[str, set[object]] = {}
     for command in ALL.values():
         for parameter in command.params:
             if isinstance(parameter, click.Option):
+                for name in parameter.opts:
+                    taken.setdefault(name, set()).add((type(parameter.type), parameter.is_flag, parameter.count))
+    # compare takes lists of sizes and types and limits of its own metrics; measure counts runs, calibrate reads tables of them
+    several = {"--batch", "--dtype", "--runs", "--max"}
+    assert {name: kinds for name, kinds in taken.items() if len(kinds) > 1 and name not in several} == {}
+
+
+def test_shared_options_say_the_same_everywhere():
+    """Those that come in groups from `options`, but for what a command tells in its own words."""
+    own = {"--hw", "--runtime", "--set", "--batch", "--dtype", "--top", "--runs", "--models", "--prior", "-o"}
+    meaning: dict[str, set[str]] = {}
+    for command in ALL.values():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not own & set(parameter.opts):
                 for name in parameter.opts:
                     meaning.setdefault(name, set()).add(parameter.help or "")
     assert {name: texts for name, texts in meaning.items() if len(texts) > 1} == {}

@@ -20,8 +20,6 @@ from efficiency_cli.measure.host.timing import MANY_OUTLIERS, Timed, Wanted, tim
 from efficiency_cli.measure.host.weights import absent_weights, random_files
 from efficiency_cli.roofline.estimate import Estimate
 
-# on arithmetic with numbers so small that they have no leading digit, processors are a hundred times slower
-_NO_DENORMALS = {"session.set_denormal_as_zero": "1"}
 # runs of the profiler, for which onnxruntime keeps a million events
 _PROFILED_RUNS, _MOST_EVENTS = 12, 900_000
 # of the memory that is free, weights may take this much: onnxruntime copies them into the layout it wants
@@ -96,7 +94,7 @@ def measure(model: Model, host: Host, how: How, progress: Progress | None = None
         )
     most = int(_FREE_FOR_WEIGHTS * free_bytes())
     files = random_files(absent, model, most_bytes=most) if absent else {}
-    settings = _settings(how, bool(absent))
+    settings = how.settings
     feeds = inputs_of(model)
     session = Session(model.path, settings, files=files, name=model.path)
     run = session.runner(feeds)
@@ -114,13 +112,6 @@ def measure(model: Model, host: Host, how: How, progress: Progress | None = None
         kernels=tuple(kernels),
         drawn_bytes=sum(len(f) for f in files.values()),
     )
-
-
-def _settings(how: How, invented: bool) -> Settings:
-    if not invented:
-        return how.settings
-    given = how.settings
-    return Settings(given.provider, given.threads, given.optimized, {**_NO_DENORMALS, **given.config})
 
 
 def _told(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
