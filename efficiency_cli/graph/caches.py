@@ -133,18 +133,16 @@ def _last(name: str) -> str:
 
 def _of_decoder(shapes: Shapes) -> set[str]:
     """The inputs without those of an encoder."""
-    named = {n for n in shapes if _last(n).startswith(_DECODER)}
-    return {n for n in shapes if n in named or not ("encoder" in n.lower() or _called_plainly(n, named))}
-
-
-def _called_plainly(name: str, named: set[str]) -> bool:
-    """Whether another input is called so, with 'decoder_' before it."""
-    return any(_last(n) == _DECODER + _last(name) for n in named)
+    lasts = {n: _last(n) for n in shapes}
+    named = {last for last in lasts.values() if last.startswith(_DECODER)}
+    # what another input is called with 'decoder_' before it is the encoder's
+    return {n for n, last in lasts.items() if last in named or not ("encoder" in n.lower() or _DECODER + last in named)}
 
 
 def _tokens(shapes: Shapes, caches: Sequence[str], nodes: Iterable[_Use]) -> Iterator[tuple[str, int]]:
     """Inputs of new positions: by name, else those that look rows up in a table."""
-    names = [n for n in shapes if n in _of_decoder(shapes) and shapes[n] and n not in caches]
+    decoders = _of_decoder(shapes).difference(caches)
+    names = [n for n in shapes if n in decoders and shapes[n]]
     found = [n for n in names if _last(n).removeprefix(_DECODER) in _TOKENS]
     if not found:
         looked_up = {n.inputs[1] for n in nodes if n.op == "Gather" and len(n.inputs) > 1}
@@ -156,8 +154,9 @@ def _tokens(shapes: Shapes, caches: Sequence[str], nodes: Iterable[_Use]) -> Ite
 
 def _masks(shapes: Shapes, caches: Sequence[str]) -> Iterator[tuple[str, int]]:
     """The axis of a mask along which the positions are that can be seen."""
+    decoders = _of_decoder(shapes).difference(caches)
     for name in shapes:
-        if "mask" in _last(name) and name in _of_decoder(shapes) and name not in caches and len(shapes[name]) > 1:
+        if "mask" in _last(name) and name in decoders and len(shapes[name]) > 1:
             yield name, len(shapes[name]) - 1
 
 
