@@ -165,7 +165,8 @@ def _fields(before: Node, after: Node) -> Iterator[Field]:
         yield Field("name", before.name, after.name)
     if (before.domain, before.op) != (after.domain, after.op):
         yield Field("operator", before.op, after.op)
-    for side, ours, theirs in (("input", before.inputs, after.inputs), ("output", before.outputs, after.outputs)):
+    # what it makes tells more than what it gets
+    for side, ours, theirs in (("output", before.outputs, after.outputs), ("input", before.inputs, after.inputs)):
         many = max(len(ours), len(theirs)) > 1
         for k in range(max(len(ours), len(theirs))):
             was, now = _told(ours, k), _told(theirs, k)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from efficiency_cli.judge.diff import Diff, KernelChange, NodeChange, Tolerance, Total
+from efficiency_cli.judge.diff import Diff, Field, KernelChange, NodeChange, Tolerance, Total
 from efficiency_cli.judge.gauge import Gauge
 from efficiency_cli.judge.snapshot import Snapshot
 from efficiency_cli.quantity import format_percent
@@ -158,23 +158,39 @@ def _by_operator(found: Diff) -> list[str]:
     return lines
 
 
-def _node_columns(nodes: Sequence[NodeChange]) -> list[Column]:
+def _node_columns(nodes: Sequence[NodeChange], most: int = _MOST_FIELDS) -> list[Column]:
     return [
         Column("node", [n.either.name for n in nodes], shrinks=True),
         Column("operator", [n.either.op for n in nodes], drop=1),
-        Column("what", [what_of(n) for n in nodes], shrinks=True),
+        Column("what", [what_of(n, most) for n in nodes], shrinks=True),
     ]
 
 
-def what_of(change: NodeChange) -> str:
-    """What changed of a node, in one line."""
+def what_of(change: NodeChange, most: int = _MOST_FIELDS) -> str:
+    """What changed of a node, in one line that tells the first `most` things."""
     if change.before is None:
         return "new"
     if change.after is None:
         return "gone"
-    told = [f"{f.name} {f.before} → {f.after}" for f in change.fields[:_MOST_FIELDS]]
-    more = len(change.fields) - _MOST_FIELDS
-    return "; ".join([*told, *([f"and {more} more"] if more > 0 else [])])
+    told = [_field(f) for f in change.fields[:most]]
+    more = len(change.fields) - most
+    return "; ".join([*told, *([f"{more} more"] if more > 0 else [])])
+
+
+def _field(field: Field) -> str:
+    """ "output 1x64 → 1x96", "input 1 float32 → int8": of a tensor only what changed."""
+    (was, shape), (now, other) = (_parts(t) for t in (field.before, field.after))
+    if shape and other and was == now:
+        return f"{field.name} {shape} → {other}"
+    if shape and shape == other:
+        return f"{field.name} {was} → {now}"
+    return f"{field.name} {field.before} → {field.after}"
+
+
+def _parts(told: str) -> tuple[str, str]:
+    """Type and shape of "int8[1x8]"; no shape where it is no tensor."""
+    dtype, bracket, shape = told.partition("[")
+    return (dtype, shape.removesuffix("]")) if bracket else (told, "")
 
 
 # --- the screen --------------------------------------------------------------------------------
@@ -198,7 +214,8 @@ def _screen(found: Diff, view: View) -> Iterator[str]:
     changed_nodes = _changed(found)
     rows = changed_nodes[: view.top]
     if rows:
-        yield from grid(_node_columns(rows), view.width, view.unicode)
+        # a cell that is too long would lose its beginning
+        yield from grid(_node_columns(rows, _MOST_FIELDS if view.width is None else 1), view.width, view.unicode)
     if len(rows) < len(changed_nodes):
         yield from _wrapped(f"{len(changed_nodes) - len(rows):,} more: --top all", view, INDENT)
 

@@ -80,8 +80,8 @@ def test_of_a_node_it_is_said_what_changed():
     found = diff(snapshot([kernel("conv", 1)], nodes=before), snapshot([kernel("conv", 1)], nodes=after))
     (change,) = found.nodes
     assert [(f.name, f.before, f.after) for f in change.fields] == [
-        ("input 1", "float32[8x3]", "int8[16x3]"),
         ("output", "float32[1x8]", "float32[1x16]"),
+        ("input 1", "float32[8x3]", "int8[16x3]"),
         ("OPs", "100", "200"),
     ]
 
