@@ -252,7 +252,7 @@ def test_no_pattern_changes_the_work_or_adds_bytes(g: Graph, patterns: set[str])
     assert sum(k.bytes_moved for k in fused) <= sum(k.bytes_moved for k in alone)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data(), st.sets(st.sampled_from(sorted(PATTERNS)), min_size=3))
 def test_nodes_that_lack_operands_or_results_are_left_alone(data: st.DataObject, patterns: set[str]) -> None:
     """Damaged files have any number of operands, and attributes of any type."""

@@ -91,7 +91,7 @@ class _Grouper:
 
     def _home(self, unit: Unit) -> int | None:
         """The kernel that `unit` runs inside, or None when it starts one."""
-        if not unit.op or not unit.inputs or self.graph.nodes[unit.last].graphs:
+        if not unit.op or not unit.inputs or not unit.outputs:
             return None
         for rule in self.rules:
             home = rule(unit)
@@ -115,7 +115,7 @@ class _Grouper:
     def _moved(self, unit: Unit) -> int | None:
         """The kernel that makes what is moved: it writes to the new places at once."""
         home = self._latest_maker(unit) if unit.op in MOVED else None
-        return None if home is None or self.graph.nodes[self.groups[home].nodes[0]].graphs else home
+        return home if home is not None and not self.graph.nodes[self.groups[home].nodes[0]].graphs else None
 
     def _slices(self, unit: Unit) -> int | None:
         """The first Slice of the same tensor, when where they begin and end is known before the run."""

@@ -22,7 +22,8 @@ _EXPRESSIONS = frozenset(d.pattern for these in BY_ROOT.values() for d in these)
 
 
 class Unit(Struct, frozen=True):
-    """One node, or several that are one operator: `op` is that operator ('' outside the known domains).
+    """One node, or several that are one operator: `op` is that operator ('' outside the known domains and
+    for nodes with bodies).
 
     `inputs` are what it reads from outside, `outputs` what its last node makes.
     """
@@ -45,7 +46,8 @@ def units_of(flow: Flow, patterns: frozenset[str]) -> Iterator[Unit]:
         if k in found:
             yield found[k]
         elif k not in flow.execution.absorbed and k not in inside:
-            yield Unit(node.op if node.domain in ONNX else "", (k,), node.inputs, node.outputs)
+            known = node.domain in ONNX and not node.graphs
+            yield Unit(node.op if known else "", (k,), node.inputs, node.outputs)
 
 
 _Candidates = Callable[[Flow, int, frozenset[str]], Iterator[tuple[str, frozenset[int]]]]
