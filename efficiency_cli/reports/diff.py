@@ -174,7 +174,7 @@ def what_of(change: NodeChange, most: int = _MOST_FIELDS) -> str:
         return "gone"
     told = [_field(f) for f in change.fields[:most]]
     more = len(change.fields) - most
-    return "; ".join([*told, *([f"{more} more"] if more > 0 else [])])
+    return "; ".join([*told, *([f"{more} more"] if more > 0 and most > 1 else [])])
 
 
 def _field(field: Field) -> str:

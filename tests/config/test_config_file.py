@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from efficiency_cli.config.file import find_config, matching, read_config
 from efficiency_cli.errors import ConfigError, UsageError
@@ -279,3 +283,31 @@ def test_a_folder_with_signs_of_a_glob(tmp_path):
 def test_a_glob_that_matches_nothing_and_a_file_that_is_not_there():
     file = read_config(write("version: 1\nmodels: [{path: 'no/*.onnx'}, {path: no.onnx}]\n"))
     assert [file.files(e) for e in file.config.models] == [[], ["no.onnx"]]
+
+
+# --- whatever is in a file ---------------------------------------------------------------------
+
+PLAIN = "version models path budgets latency max level on hardware dims 1 15 ms warn [ ] { } : , - # ' \" = . & *"
+WORDS = st.sampled_from(
+    [*PLAIN.split(), *(" ", "\n", "\t", "\n  ", "\n  - ", ": ", " = ", "\x00", "é")]
+    + ["[tool.effcli]\n", "[[tool.effcli.models]]\n"]
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=40).map("".join)), st.sampled_from(["yaml", "toml"]))
+def test_any_text_is_a_config_or_an_error_for_the_user(text, suffix):
+    with open(f"any.{suffix}", "w", encoding="utf-8", errors="replace", newline="") as file:
+        file.write(text)
+    with contextlib.suppress(ConfigError):
+        read_config(f"any.{suffix}")
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_config_or_an_error_for_the_user(data):
+    for name in ("any.yaml", "any.toml"):
+        with open(name, "wb") as file:
+            file.write(data)
+        with contextlib.suppress(ConfigError):
+            read_config(name)
