@@ -11,6 +11,7 @@ Each step is linear, so that networks of 50,000 nodes can be set beside each oth
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -22,7 +23,14 @@ from efficiency_cli.judge.snapshot import Kernel, Node, Snapshot
 _Part = TypeVar("_Part")
 Pair = tuple[int, int]
 # operators that change how values are written, not which: wires are followed through them
-_SEEN_THROUGH = frozenset({"QuantizeLinear", "DequantizeLinear", "Cast", "Identity"})
+_SEEN_THROUGH = frozenset({"QuantizeLinear", "DequantizeLinear", "Cast", "Identity", "ReorderInput", "ReorderOutput"})
+# QLinearConv, FusedConv, ConvInteger … are a Conv in another form
+_FORM = re.compile(
+    r"^(?:QLinear|DynamicQuantize|NhwcFused|Nhwc|Fused|Transpose(?=MatMul)|Q(?=Gemm$|Attention$))"
+    r"|(?:IntegerToFloat|Integer|NBits|Integer16)$"
+)
+# operands that are values of the network, not its weights
+_STORED = ("weight", "constant")
 # what exporters and our reader call nodes without a name: Conv_12, node_conv2d_3, /Conv_1
 _NUMBERED = re.compile(r"(?:^|.*/)[A-Za-z0-9]+_(?:.*_)?\d+$|^\d+$")
 # difflib is quadratic: more than so many parts that are alike are taken in order
@@ -33,7 +41,10 @@ def nodes(before: Sequence[Node], after: Sequence[Node]) -> dict[int, int]:
     """Index of a node before -> index of the same node after; each at most once."""
     found = _Matching(len(before), len(after))
     _by_name(before, after, found)
-    _along_wires(_Wires(before), _Wires(after), found)
+    ours, theirs = _Wires(before), _Wires(after)
+    # first where shapes agree: the operands of a sum may stand the other way round
+    for same in (_whole_signature, _operator):
+        _along_wires(ours, theirs, found, same)
     for key in (_whole_signature, _signature, _operator):
         _in_order(before, after, found, key)
     return found.pairs
@@ -45,7 +56,7 @@ def kernels(before: Snapshot, after: Snapshot) -> dict[int, int]:
     if before.nodes and after.nodes:
         _by_shared_nodes(before, after, found)
     _by_kernel_name(before.kernels, after.kernels, found)
-    for key in (_kernel_signature, _kernel_operator):
+    for key in (_kernel_signature, _kernel_work, _kernel_operator):
         _in_order(before.kernels, after.kernels, found, key)
     return found.pairs
 
@@ -77,8 +88,13 @@ def _by_name(before: Sequence[Node], after: Sequence[Node], found: _Matching) ->
             found.add(i, j)
 
 
+def family(op: str) -> str:
+    """The operator that a fused or quantised one is a form of: "QLinearConv" -> "Conv"."""
+    return _FORM.sub("", op) or op
+
+
 def _same_operator(a: Node, b: Node) -> bool:
-    return (a.domain, a.op) == (b.domain, b.op)
+    return family(a.op) == family(b.op)
 
 
 def _proven(a: Node, b: Node) -> bool:
@@ -91,15 +107,22 @@ def _shapes(node: Node) -> Hashable:
 
 
 def _whole_signature(node: Node) -> Hashable:
-    return node.domain, node.op, _shapes(node), tuple(t.shape if t else None for t in node.inputs)
+    inputs = (t.shape if t else None for t in node.inputs if t is None or t.kind not in _STORED)
+    return family(node.op), _shapes(node), tuple(inputs), _weight_elements(node)
+
+
+def _weight_elements(node: Node) -> int:
+    """Elements of its largest weight: the same in every form of an operator, whatever its layout."""
+    stored = (t.shape for t in node.inputs if t is not None and t.kind in _STORED and t.shape is not None)
+    return max(map(math.prod, stored), default=0)
 
 
 def _signature(node: Node) -> Hashable:
-    return node.domain, node.op, _shapes(node)
+    return family(node.op), _shapes(node)
 
 
 def _operator(node: Node) -> Hashable:
-    return node.domain, node.op
+    return family(node.op)
 
 
 # --- along the wires ---------------------------------------------------------------------------
@@ -114,7 +137,9 @@ class _Wires:
         self.sources: list[list[int | str | None]] = []
         self.users: dict[int | str, list[tuple[int, int]]] = defaultdict(list)
         for k, node in enumerate(parts):
-            sources = [self._source(t.name, maker) if t else None for t in node.inputs]
+            # a quantised operator has its scales between its operands: only values of the network are counted
+            values = [t for t in node.inputs if t is None or t.kind not in _STORED]
+            sources = [self._source(t.name, maker) if t else None for t in values]
             self.sources.append(sources)
             if node.op not in _SEEN_THROUGH:
                 for slot, source in enumerate(sources):
@@ -135,31 +160,28 @@ class _Wires:
         return name
 
 
-def _along_wires(before: _Wires, after: _Wires, found: _Matching) -> None:
+def _along_wires(before: _Wires, after: _Wires, found: _Matching, same: Callable[[Node], Hashable]) -> None:
+    def alike(pair: Pair) -> bool:
+        return same(before.nodes[pair[0]]) == same(after.nodes[pair[1]])
+
     waiting = deque(found.pairs.items())
-    waiting.extend(_from_inputs(before, after, found))
+    waiting.extend(pair for pair in _from_inputs(before, after) if alike(pair) and found.add(*pair))
     while waiting:
         i, j = waiting.popleft()
         for pair in (*_sources_of(before, after, i, j), *_users_of(before, after, i, j)):
-            if pair[0] in found.free_before and pair[1] in found.free_after and _alike(before, after, pair):
+            if pair[0] in found.free_before and pair[1] in found.free_after and alike(pair):
                 found.add(*pair)
                 waiting.append(pair)
 
 
-def _alike(before: _Wires, after: _Wires, pair: Pair) -> bool:
-    return _same_operator(before.nodes[pair[0]], after.nodes[pair[1]])
-
-
-def _from_inputs(before: _Wires, after: _Wires, found: _Matching) -> Iterator[Pair]:
+def _from_inputs(before: _Wires, after: _Wires) -> Iterator[Pair]:
     """The nodes that use inputs of the network with the same name, or its only input."""
     ours, theirs = _inputs(before), _inputs(after)
     common = [(name, name) for name in ours if name in theirs]
     if not common and len(ours) == 1 and len(theirs) == 1:
         common = [(ours[0], theirs[0])]
     for name, other in common:
-        for pair in _paired(before, after, before.users[name], after.users[other]):
-            if _alike(before, after, pair) and found.add(*pair):
-                yield pair
+        yield from _paired(before, after, before.users[name], after.users[other])
 
 
 def _inputs(wires: _Wires) -> list[str]:
@@ -191,7 +213,7 @@ def _only(parts: Sequence[Node], users: Iterable[tuple[int, int]]) -> dict[Hasha
     found: dict[Hashable, int] = {}
     twice: set[Hashable] = set()
     for slot, k in users:
-        key = (slot, parts[k].domain, parts[k].op)
+        key = (slot, family(parts[k].op))
         if key in found:
             twice.add(key)
         found[key] = k
@@ -259,14 +281,20 @@ def _by_kernel_name(before: Sequence[Kernel], after: Sequence[Kernel], found: _M
 
 def _kin(a: Kernel, b: Kernel) -> bool:
     """Whether a common name means anything, as for nodes; "Conv 3x3" is a "Conv"."""
-    if a.op.split()[0] != b.op.split()[0]:
+    if family(a.op.split()[0]) != family(b.op.split()[0]):
         return False
     return not _NUMBERED.match(a.name) or _kernel_signature(a) == _kernel_signature(b)
 
 
 def _kernel_signature(kernel: Kernel) -> Hashable:
-    return kernel.op, kernel.macs, kernel.ops
+    return _kernel_operator(kernel), kernel.macs, kernel.ops
+
+
+def _kernel_work(kernel: Kernel) -> Hashable:
+    return _kernel_operator(kernel), kernel.macs
 
 
 def _kernel_operator(kernel: Kernel) -> Hashable:
-    return kernel.op
+    """ "Conv 3x3" of "QLinearConv 3x3"."""
+    op, *more = kernel.op.split()
+    return family(op), *more

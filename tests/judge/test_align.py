@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from snapshots import chain, kernel, node, snapshot, tensor
@@ -59,6 +60,51 @@ def test_quantisation_is_looked_through():
         prefix="b/",
     )
     assert align.nodes(before, after) == {0: 2, 1: 3, 2: 6}
+
+
+@pytest.mark.parametrize(
+    ("op", "base"),
+    [
+        *(("QLinearConv", "Conv"), ("FusedConv", "Conv"), ("ConvInteger", "Conv"), ("NhwcFusedConv", "Conv")),
+        *(("QLinearMatMul", "MatMul"), ("MatMulIntegerToFloat", "MatMul"), ("MatMulNBits", "MatMul")),
+        *(("QGemm", "Gemm"), ("DynamicQuantizeMatMul", "MatMul"), ("QLinearAdd", "Add"), ("QAttention", "Attention")),
+        *(("Conv", "Conv"), ("Gemm", "Gemm"), ("QuickGelu", "QuickGelu"), ("ConvTranspose", "ConvTranspose")),
+        *(("Transpose", "Transpose"), ("QuantizeLinear", "QuantizeLinear"), ("QMoE", "QMoE")),
+    ],
+)
+def test_forms_of_an_operator(op, base):
+    assert align.family(op) == base
+
+
+def test_a_quantised_operator_is_found_behind_its_scales():
+    """QLinearConv has the scale and zero point of x before its weight."""
+    x, y = tensor("x", kind="input"), tensor("y")
+    scale = tensor("s", (), kind="constant")
+    before = [
+        node("a", "Conv", [x, tensor("w", kind="weight")], [y]),
+        node("b", "Add", [y, tensor("r")], ["z"]),
+    ]
+    after = [
+        node("p", "QLinearConv", [x, scale, scale, tensor("w8", dtype="int8", kind="weight")], [y]),
+        node("q", "QLinearAdd", [y, scale, scale, tensor("r")], ["z"]),
+    ]
+    assert align.nodes(before, after) == {0: 0, 1: 1}
+
+
+def test_the_operands_of_a_sum_may_stand_the_other_way_round():
+    def block(prefix, swapped):
+        x = tensor("x", (1, 8), kind="input")
+        long, short = tensor(f"{prefix}l", (1, 16)), tensor(f"{prefix}s", (1, 16))
+        mid = tensor(f"{prefix}m", (1, 4))
+        return [
+            node(f"{prefix}.first", "Conv", [x], [mid]),
+            node(f"{prefix}.second", "Conv", [mid], [long]),
+            node(f"{prefix}.short", "Conv", [x], [short]),
+            node(f"{prefix}.sum", "Add", [short, long] if swapped else [long, short], [tensor("y", (1, 16))]),
+            node(f"{prefix}.out", "Softmax", [tensor("y", (1, 16))], ["z"]),
+        ]
+
+    assert align.nodes(block("a", False), block("b", True)) == {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}
 
 
 def test_two_branches_alike_are_told_apart_by_where_they_go():
