@@ -140,6 +140,7 @@ def test_a_slow_runtime_on_fast_memory(tmp_path):
 
 
 def test_what_it_rests_on(tmp_path):
+    pytest.importorskip("scipy")
     one = fitted_of(board(tmp_path), a_fit())
     assert one.held_out_error is None
     assert one.applied_to(one.runtime).calibration.measurements == 3

@@ -48,21 +48,33 @@ class Builder:
         self.constants.append(Value(name, (len(values),) if dims is None else dims, dtype, tuple(values)))
         return name
 
-    def op(self, op: str, inputs: Sequence[str], shape: Shape, domain: str = "", **attributes: Attribute) -> str:
+    def op(self, op: str, inputs: Sequence[str], shape: Shape, **attributes: Attribute) -> str:
         """Any operator with one output of this shape."""
-        return self.ops(op, inputs, [shape], domain, **attributes)[0]
+        return self.ops(op, inputs, [shape], **attributes)[0]
 
-    def ops(
-        self, op: str, inputs: Sequence[str], shapes: Sequence[Shape], domain: str = "", **attributes: Attribute
+    def ops(self, op: str, inputs: Sequence[str], shapes: Sequence[Shape], **attributes: Attribute) -> list[str]:
+        return self._layer(op, inputs, shapes, "", attributes)
+
+    def microsoft(self, op: str, inputs: Sequence[str], shape: Shape, **attributes: Attribute) -> str:
+        """An operator that is onnxruntime's own."""
+        return self._layer(op, inputs, [shape], MICROSOFT, attributes)[0]
+
+    def same(self, op: str, *inputs: str, **attributes: Attribute) -> str:
+        """An operator whose result has the shape of its first operand."""
+        return self.op(op, inputs, self.shapes[inputs[0]], **attributes)
+
+    def _layer(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        shapes: Sequence[Shape],
+        domain: str,
+        attributes: Mapping[str, Attribute],
     ) -> list[str]:
         names = [self._name("t") for _ in shapes]
         self.layers.append(Layer(op, tuple(inputs), tuple(names), attributes, domain))
         self.shapes.update(zip(names, shapes, strict=True))
         return names
-
-    def same(self, op: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
-        """An operator whose result has the shape of its first operand."""
-        return self.op(op, inputs, self.shapes[inputs[0]], domain, **attributes)
 
     # --- layers ------------------------------------------------------------------------------
 
@@ -199,6 +211,3 @@ class Builder:
         rows, depth = self.shapes[x]
         weight = self.narrow_weight(depth, width)
         return self.quantized(self.op("Gemm", [x, weight, self.narrow_bias(width)], (rows, width)))
-
-    def microsoft(self, op: str, inputs: Sequence[str], shape: Shape, **attributes: Attribute) -> str:
-        return self.op(op, inputs, shape, MICROSOFT, **attributes)

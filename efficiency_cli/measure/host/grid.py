@@ -162,8 +162,8 @@ def _first(kernel: int, c: int, hw: int, stride: int, channels: int) -> Callable
 def _other_convolutions() -> Iterator[Case]:
     for c, size in ((64, 1000), (128, 250), (256, 64), (32, 4000)):
         yield Case(f"conv1d {c}x{size}", _any_axes(c, (size,), 3), quick=c == 128)
-    for c, size in ((32, (8, 28, 28)), (64, (4, 14, 14)), (64, (8, 28, 28)), (128, (2, 14, 14))):
-        yield Case(f"conv3d {c}x{size[0]}x{size[1]}", _any_axes(c, size, 3), quick=c == 64)
+    for c, dims in ((32, (8, 28, 28)), (64, (4, 14, 14)), (64, (8, 28, 28)), (128, (2, 14, 14))):
+        yield Case(f"conv3d {c}x{dims[0]}x{dims[1]}", _any_axes(c, dims, 3), quick=c == 64)
     for c, hw in ((32, 56), (64, 28), (128, 14), (64, 14)):
         yield Case(f"transposed {c}x{hw}", _transposed(c, hw), quick=c == 64)
 
@@ -279,7 +279,7 @@ def _applied(b: Builder, op: str, x: str, other: str) -> str:
             low, high = (b.constant([v], (), DType.FLOAT32) for v in (-1.0, 6.0))
             return b.same(op, x, low, high)
         case "Cast":
-            return b.same(op, b.same(op, x, to=11), to=1)  # to float64 and back
+            return b.same(op, b.same(op, x, to=6), to=1)  # to int32 and back
         case "Not":
             return b.same(op, b.same("Greater", x, b.constant([0.0], (), DType.FLOAT32)))
         case "Where":

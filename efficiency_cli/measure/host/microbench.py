@@ -36,8 +36,6 @@ _REFERENCE_RUNS = 3
 _EVICTED = 2
 _DEFAULT_L2 = 2 << 20
 _MOST_WEIGHTS = 1 << 30
-# denormals are no part of what is measured
-_CONFIG = {"session.set_denormal_as_zero": "1"}
 
 
 class Timing(Struct, frozen=True):
@@ -56,7 +54,7 @@ class Bench:
     """Runs cases on `threads` threads."""
 
     def __init__(self, threads: int, l2_bytes: int = 0) -> None:
-        self.settings = Settings(threads=threads, config=_CONFIG)
+        self.settings = Settings(threads=threads)
         size = _EVICTED * (l2_bytes or _DEFAULT_L2)
         self.evictor = np.zeros(size // 8, np.float64)
         self.product = self._reference()
