@@ -120,3 +120,13 @@ def test_masks_let_all_through(tmp_path):
     nodes = [helper.make_node("Cast", ["mask"], ["y"], to=TensorProto.FLOAT)]
     path = model_of(tmp_path, nodes, {"mask": (TensorProto.INT64, [1, 6])}, {})
     assert inputs_of(read_model(str(path)))["mask"].tolist() == [[1] * 6]
+
+def test_no_two_weights_are_alike(tmp_path):
+    # a runtime may keep equal tensors once, and what is read once is in a cache
+    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("MatMul", ["h", "b"], ["y"])]
+    square = np.zeros((16, 16), np.float32)
+    path = model_of(tmp_path, nodes, {"x": (TensorProto.FLOAT, [1, 16])}, {"a": square, "b": square})
+    model = read_model(str(path))
+    (content,) = random_files(absent_weights(str(path), model), model, most_bytes=1 << 20).values()
+    one, two = content[: 16 * 16 * 4], content[16 * 16 * 4 :]
+    assert not np.array_equal(one, two)

@@ -20,6 +20,8 @@ from efficiency_cli.graph.roles import AUXILIARY
 
 # random numbers are drawn once and repeated: enough that no cache line is like its neighbours
 _PATTERN = 1 << 20
+# from where in it one tensor begins to where the next one does
+_STEP = 9973
 # random values keep away from zero, so that no product is denormal
 _LEAST = 0.05
 # operands that normalise or scale what is normalised: operator -> slots around one
@@ -98,8 +100,9 @@ def random_files(absent: Sequence[Absent], model: Model, *, most_bytes: int) -> 
     pattern = drawn.astype(np.float32)
     files = {location: np.zeros(length, np.uint8) for location, length in lengths.items()}
     uses = _uses(model.graph)
-    for one in absent:
-        values = _values(one, uses.get(one.name, ()), pattern)
+    for k, one in enumerate(absent):
+        # no two tensors alike: onnxruntime keeps equal ones once, and once is in a cache
+        values = _values(one, uses.get(one.name, ()), np.roll(pattern, k * _STEP))
         if values is not None:
             files[one.location][one.start : one.start + one.size] = values[: one.size]
     return files
