@@ -74,14 +74,17 @@ class _Taps(Struct, frozen=True):
 
     @property
     def variant(self) -> str:
+        axes = f"-{len(self.kernel)}d" if len(self.kernel) in (1, 3) else ""
         if self.depthwise:
-            return ""
+            return f"depthwise{axes}" if axes else ""
         if self.transposed:
             return "transposed"
         if self.group > 1:
             return "grouped"
         if math.prod(self.kernel) == 1:
             return "pointwise"
+        if axes:
+            return f"convolution{axes}"
         return "first-layer" if self.fan <= FIRST_LAYER_CHANNELS else "convolution"
 
     @property

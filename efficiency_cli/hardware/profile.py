@@ -15,40 +15,19 @@ from msgspec import Struct, field
 from efficiency_cli.errors import ProfileError, did_you_mean
 from efficiency_cli.graph.patterns import PATTERNS, SETS
 from efficiency_cli.hardware.fields import Given, Key, KeyedBy, Measure, OneOf
+from efficiency_cli.hardware.kinds import (
+    CLASS_KEYS,
+    DTYPES,
+    EFFICIENCY_KEYS,
+    FLOAT_BITS,
+    INTEGER_BITS,
+    KIND_PATTERN,
+    SAME_PEAK,
+    WIDER,
+    first_of,
+)
 
 SCHEMA_VERSION = "1"
-
-# bits of the element types a machine may have a peak for, by family, narrow to wide
-INTEGER_BITS = {"int2": 2, "int4": 4, "int8": 8, "int16": 16, "int32": 32, "int64": 64}
-FLOAT_BITS = {
-    "float4e2m1": 4,
-    "float8e4m3fn": 8,
-    "float8e5m2": 8,
-    "float16": 16,
-    "bfloat16": 16,
-    # stored in 32 bits, multiplied with 19
-    "tfloat32": 19,
-    "float32": 32,
-    "float64": 64,
-}
-DTYPES = (*INTEGER_BITS, *FLOAT_BITS)
-# types of a model that compute as another type does
-SAME_PEAK = {
-    "uint2": "int2",
-    "uint4": "int4",
-    "uint8": "int8",
-    "uint16": "int16",
-    "uint32": "int32",
-    "uint64": "int64",
-    "bool": "int8",
-    "float8e4m3fnuz": "float8e4m3fn",
-    "float8e5m2fnuz": "float8e5m2",
-    "float8e8m0": "float8e5m2",
-    "float6e2m3": "float8e4m3fn",
-    "float6e3m2": "float8e5m2",
-    "complex64": "float32",
-    "complex128": "float64",
-}
 
 CLASSES = ("mcu", "cpu", "gpu", "npu")
 KINDS = ("datasheet", "measured", "derived", "calibrated")
@@ -63,38 +42,6 @@ CONSTANTS = ("packed", "unpacked")
 SKIPS = ("none", "zero-channels", "padding")
 # machines whose memories are filled by the software, tensor by tensor, unless a level says otherwise
 MANAGED_CLASSES = ("mcu", "npu")
-# the operator classes of `graph.model.OpClass`
-OP_CLASSES = (
-    "dense",
-    "depthwise",
-    "attention",
-    "recurrent",
-    "elementwise",
-    "pooling",
-    "normalization",
-    "softmax",
-    "movement",
-)
-# kinds within `dense` that a runtime may tell apart (`costs.Work.variant`)
-DENSE_VARIANTS = (
-    "convolution",
-    "pointwise",
-    "grouped",
-    "first-layer",
-    "transposed",
-    "gemm",
-    "batched-gemm",
-    "gemv",
-    "packed-gemm",  # weights of a few bits, unpacked on the way
-)
-# and within `attention`: one new position a sequence, where no query shares the keys that another has read
-ATTENTION_VARIANTS = ("decode-attention",)
-CLASS_KEYS = (*OP_CLASSES, *DENSE_VARIANTS, *ATTENTION_VARIANTS)
-# `memory` is the fraction of the bandwidth
-EFFICIENCY_KEYS = (*CLASS_KEYS, "memory")
-# a runtime may tell single operators apart, as in `Transpose`, and types within a class or operator: `int8-gemm`
-_OPERATOR = "[A-Z][A-Za-z0-9]{0,63}"
-KIND_PATTERN = f"(({'|'.join(DTYPES)})-)?({'|'.join(CLASS_KEYS)}|{_OPERATOR})"
 FUSIONS = (*PATTERNS, *SETS)
 # Factors on the expected time where a profile gives none. The software stacks published for one
 # board and one network differ by 4.3 times (165 to 704 ms: MLPerf Tiny, Cortex-M4 at 120 MHz).
@@ -281,6 +228,11 @@ class Runtime(Struct, frozen=True):
         Mapping[Annotated[str, OneOf(CLASS_KEYS)], Tile], "classes whose products are padded to whole blocks"
     ] = field(default_factory=dict)
     fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
+    channel_block: Annotated[
+        Count | None,
+        "channels that its layout keeps together: depthwise and grouped convolutions of other numbers of channels "
+        "are unblocked-depthwise and unblocked-grouped",
+    ] = None
     skips: Annotated[
         str,
         OneOf(SKIPS),
@@ -343,7 +295,9 @@ class Runtime(Struct, frozen=True):
         return self.traffic[key].value if key else self.efficiency_of("memory")
 
     def tile_of(self, op_class: str, variant: str = "") -> Tile | None:
-        return self.tiles.get(variant) or self.tiles.get(op_class) if self.tiles else None
+        if not self.tiles:
+            return None
+        return self.tiles.get(variant) or self.tiles.get(WIDER.get(variant, "")) or self.tiles.get(op_class)
 
     @property
     def interval_factors(self) -> tuple[float, float]:
@@ -351,17 +305,6 @@ class Runtime(Struct, frozen=True):
         if self.interval is None:
             return DEFAULT_INTERVAL
         return self.interval.lower.value, self.interval.upper.value
-
-
-def first_of(known: Mapping[str, Quantity], kinds: Sequence[str]) -> str:
-    """The first of `kinds` that is known, '' when none is."""
-    return next((kind for kind in kinds if kind in known), "") if known else ""
-
-
-def kinds_of(op_class: str, variant: str, operator: str, dtype: str) -> tuple[str, ...]:
-    """What a runtime may tell a kernel apart by, the finest first: int8-QLinearAdd, int8-elementwise, QLinearAdd …"""
-    plain = tuple(kind for kind in (operator, variant, op_class) if kind)
-    return (*(f"{dtype}-{kind}" for kind in plain), *plain) if dtype else plain
 
 
 class Energy(Struct, frozen=True):

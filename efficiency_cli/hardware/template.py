@@ -11,8 +11,9 @@ from pathlib import Path
 
 from efficiency_cli.errors import UsageError
 from efficiency_cli.hardware.build import ID
+from efficiency_cli.hardware.kinds import DTYPES, EFFICIENCY_KEYS
 from efficiency_cli.hardware.load import find_profile, load_profile
-from efficiency_cli.hardware.profile import DTYPES, EFFICIENCY_KEYS, FUSIONS
+from efficiency_cli.hardware.profile import FUSIONS
 
 _TEXT = """\
 # A machine for effcli. The file's name without .yaml is its id: {id}

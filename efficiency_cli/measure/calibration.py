@@ -13,10 +13,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from efficiency_cli import quantity
+from efficiency_cli.hardware.kinds import ATTENTION_VARIANTS, OP_CLASSES
 from efficiency_cli.hardware.profile import (
-    ATTENTION_VARIANTS,
     DEFAULT_INTERVAL,
-    OP_CLASSES,
     Calibration,
     Dispatch,
     Interval,

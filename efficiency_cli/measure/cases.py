@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from efficiency_cli.hardware.profile import OP_CLASSES
+from efficiency_cli.hardware.kinds import OP_CLASSES
 from efficiency_cli.measure.place import Placed
 from efficiency_cli.roofline.estimate import Estimate
 
@@ -34,8 +34,9 @@ class Case(Struct, frozen=True):
 
     `compute_s`, `memory_s` and `overhead_s` are by kernel, `column` is what its computing belongs to.
     `group` (profile, runtime) shares a scale, and so do boards with what they stand on; `share` (a runtime
-    and those that stand on it) the ratios. `memory_share` is the fraction
-    of the bandwidth that `memory_s` stands for, `scale` the runtime's factor that is in all times, `fitted` whether the profile's numbers are from measurements.
+    and those that stand on it) the ratios. `memory_share` is the fraction of the bandwidth that `memory_s`
+    stands for, `scale` the runtime's factor that is in all times, `fitted` whether the profile's numbers are
+    from measurements.
     """
 
     placed: Placed

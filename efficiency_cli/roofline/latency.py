@@ -16,7 +16,9 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, MemoryLevel, Profile, Runtime, kinds_of
+from efficiency_cli.graph.model import OpClass
+from efficiency_cli.hardware.kinds import kinds_of
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, MemoryLevel, Profile, Runtime
 from efficiency_cli.roofline.network import Kernel
 
 # what a kernel without a type of its own (moving strings, say) is timed as
@@ -83,6 +85,16 @@ def outside_calibration(machine: Machine, dtype: str) -> bool:
     return runtime.is_fitted and bool(dtype and runtime.dtype) and dtype != runtime.dtype
 
 
+def is_unblocked(kernel: Kernel, runtime: Runtime) -> bool:
+    """Whether a depthwise or grouped convolution has channels that do not fill the runtime's blocks."""
+    block, product = runtime.channel_block, kernel.product
+    if block is None or product is None:
+        return False
+    if kernel.op_class is OpClass.DEPTHWISE:
+        return bool(product.count * product.n % block.value)
+    return kernel.variant == "grouped" and bool(product.n % block.value or product.k % block.value)
+
+
 class Timer:
     """Times kernels of one network on one machine; what they share is looked up once."""
 
@@ -97,7 +109,7 @@ class Timer:
         if outside_calibration(machine, dtype):
             self.low, self.high = min(self.low, DEFAULT_INTERVAL[0]), max(self.high, DEFAULT_INTERVAL[1])
         self._peaks: dict[tuple[str, str], tuple[float, str]] = {}
-        self._shares: dict[tuple[str, str, str, str], _Shares] = {}
+        self._shares: dict[tuple[str, str, str, str, bool], _Shares] = {}
 
     def time(self, kernel: Kernel, live_bytes: int = 0, skipped_ops: int = 0) -> KernelTime:
         """The kernel's time while `live_bytes` of activations are alive; see the module's docstring."""
@@ -158,7 +170,13 @@ class Timer:
 
     def shares(self, kernel: Kernel, dtype: str) -> _Shares:
         """What the runtime reaches with kernels of this kind."""
-        key = (kernel.op_class.value, kernel.variant, kernel.operator, dtype)
+        key = (
+            kernel.op_class.value,
+            kernel.variant,
+            kernel.operator,
+            dtype,
+            is_unblocked(kernel, self.machine.runtime),
+        )
         if key not in self._shares:
             runtime, kinds = self.machine.runtime, kinds_of(*key)
             self._shares[key] = _Shares(

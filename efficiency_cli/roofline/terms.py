@@ -12,18 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from efficiency_cli import quantity
-from efficiency_cli.hardware.profile import (
-    DEFAULT_INTERVAL,
-    Energy,
-    MemoryLevel,
-    Quantity,
-    Runtime,
-    fallbacks,
-    first_of,
-    kinds_of,
-)
+from efficiency_cli.hardware.kinds import first_of, kinds_of
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Energy, MemoryLevel, Quantity, Runtime, fallbacks
 from efficiency_cli.roofline.estimate import Estimate
-from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, outside_calibration
+from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, is_unblocked, outside_calibration
 from efficiency_cli.roofline.network import CountedNode, Kernel
 
 _SYMBOL = re.compile(r"[a-z_][a-z_0-9]*")
@@ -193,7 +185,8 @@ class _Builder:
     def kinds(self) -> tuple[str, ...]:
         """What the runtime may tell this kernel apart by, the finest first."""
         kernel = self.time.kernel
-        return kinds_of(kernel.op_class.value, kernel.variant, kernel.operator, self.time.dtype)
+        unblocked = is_unblocked(kernel, self.machine.runtime)
+        return kinds_of(kernel.op_class.value, kernel.variant, kernel.operator, self.time.dtype, unblocked)
 
     def _traffic(self) -> None:
         runtime = self.machine.runtime

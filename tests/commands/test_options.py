@@ -55,7 +55,8 @@ def test_the_same_word_takes_the_same_everywhere():
             if isinstance(parameter, click.Option):
                 for name in parameter.opts:
                     taken.setdefault(name, set()).add((type(parameter.type), parameter.is_flag, parameter.count))
-    # compare takes lists of sizes and types and limits of its own metrics; measure counts runs, calibrate reads tables of them
+    # compare takes lists of sizes and types and limits of its own metrics; measure counts runs, and calibrate
+    # reads tables of them
     several = {"--batch", "--dtype", "--runs", "--max"}
     assert {name: kinds for name, kinds in taken.items() if len(kinds) > 1 and name not in several} == {}
 

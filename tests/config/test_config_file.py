@@ -289,8 +289,11 @@ def test_a_glob_that_matches_nothing_and_a_file_that_is_not_there():
 
 PLAIN = "version models path budgets latency max level on hardware dims 1 15 ms warn [ ] { } : , - # ' \" = . & *"
 WORDS = st.sampled_from(
-    [*PLAIN.split(), *(" ", "\n", "\t", "\n  ", "\n  - ", ": ", " = ", "\x00", "é")]
-    + ["[tool.effcli]\n", "[[tool.effcli.models]]\n"]
+    [
+        *PLAIN.split(),
+        *(" ", "\n", "\t", "\n  ", "\n  - ", ": ", " = ", "\x00", "é"),
+        *("[tool.effcli]\n", "[[tool.effcli.models]]\n"),
+    ]
 )
 
 

@@ -7,19 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from efficiency_cli.hardware.kinds import DTYPES, FLOAT_BITS, INTEGER_BITS, SAME_PEAK
 from efficiency_cli.hardware.load import load_profile, profile_ids
-from efficiency_cli.hardware.profile import (
-    DEFAULT_INTERVAL,
-    DTYPES,
-    FLOAT_BITS,
-    INTEGER_BITS,
-    SAME_PEAK,
-    Peaks,
-    Profile,
-    Quantity,
-    fallbacks,
-    numbers,
-)
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Peaks, Profile, Quantity, fallbacks, numbers
 
 
 def rate(value: float) -> Quantity:

@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from efficiency_cli.graph.model import DType, OpClass
-from efficiency_cli.hardware.load import profile_ids, shipped_dir
-from efficiency_cli.hardware.profile import (
+from efficiency_cli.hardware.kinds import (
     ATTENTION_VARIANTS,
     DENSE_VARIANTS,
     DTYPES,
@@ -20,6 +19,7 @@ from efficiency_cli.hardware.profile import (
     OP_CLASSES,
     SAME_PEAK,
 )
+from efficiency_cli.hardware.load import profile_ids, shipped_dir
 from efficiency_cli.hardware.schema import profile_schema
 
 VALIDATOR = jsonschema.Draft202012Validator(profile_schema())
@@ -86,7 +86,10 @@ def test_element_types_and_operator_classes_are_the_graphs() -> None:
     known = {*DTYPES, *SAME_PEAK}
     assert {str(d) for d in DType} - known == {"string"}
     assert set(OP_CLASSES) == {str(c) for c in OpClass}
-    assert set(EFFICIENCY_KEYS) == {*OP_CLASSES, *DENSE_VARIANTS, *ATTENTION_VARIANTS, "memory"}
+    assert set(EFFICIENCY_KEYS) == {
+        *(*OP_CLASSES, *DENSE_VARIANTS, *ATTENTION_VARIANTS, "memory"),
+        *("depthwise-1d", "depthwise-3d", "unblocked-depthwise", "unblocked-grouped"),
+    }
 
 
 def test_the_folder_is_the_repositorys() -> None:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from synthetic import NETWORKS, USUAL, board, cases_on
 
 from efficiency_cli.graph.read import read_model
-from efficiency_cli.hardware.profile import ATTENTION_VARIANTS, DEFAULT_INTERVAL, DENSE_VARIANTS
+from efficiency_cli.hardware.kinds import ATTENTION_VARIANTS, DENSE_VARIANTS
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL
 from efficiency_cli.measure.calibration import SOURCE, UNFITTED_SD, Fitted, fitted_runtimes, rounded
 from efficiency_cli.measure.fit import Fit, Parameter, fit
 from efficiency_cli.measure.hold_out import HeldOut, interval_of

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from synthetic import NETWORKS, SAMPLES, board, cases_on, placed_on
 
 from efficiency_cli.graph.read import read_model
+from efficiency_cli.hardware.kinds import OP_CLASSES
 from efficiency_cli.hardware.load import load_profile
-from efficiency_cli.hardware.profile import OP_CLASSES
 from efficiency_cli.measure.cases import (
     CLASSES,
     COLUMNS,

@@ -121,6 +121,7 @@ def test_masks_let_all_through(tmp_path):
     path = model_of(tmp_path, nodes, {"mask": (TensorProto.INT64, [1, 6])}, {})
     assert inputs_of(read_model(str(path)))["mask"].tolist() == [[1] * 6]
 
+
 def test_no_two_weights_are_alike(tmp_path):
     # a runtime may keep equal tensors once, and what is read once is in a cache
     nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("MatMul", ["h", "b"], ["y"])]

@@ -9,11 +9,13 @@ from machines import kernel, machine, profile, q
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
+from efficiency_cli.costs import Product
 from efficiency_cli.errors import ProfileError
 from efficiency_cli.graph.model import DType, OpClass
 from efficiency_cli.graph.read import read_model
+from efficiency_cli.hardware.kinds import kinds_of
 from efficiency_cli.hardware.load import load_profile
-from efficiency_cli.hardware.profile import Dispatch, kinds_of
+from efficiency_cli.hardware.profile import Dispatch
 from efficiency_cli.roofline.estimate import estimate
 from efficiency_cli.roofline.latency import Timer
 
@@ -34,6 +36,31 @@ def test_kinds_are_tried_from_the_finest():
         *("int8-MatMul", "int8-gemm", "int8-dense"),
         *("MatMul", "gemm", "dense"),
     )
+
+
+def test_convolutions_of_one_and_three_axes_are_as_those_of_two_where_nothing_else_is_said():
+    assert kinds_of("dense", "convolution-3d", "Conv", "") == ("Conv", "convolution-3d", "convolution", "dense")
+    given = with_runtime(efficiency={"convolution": q(0.5), "convolution-1d": q(0.25)})
+    seconds = {v: expected_s(given, replace(kernel(ops=100), variant=v)) for v in ("convolution-3d", "convolution-1d")}
+    assert seconds == {"convolution-3d": 100 / (100 * 0.5), "convolution-1d": 100 / (100 * 0.25)}
+
+
+@pytest.mark.parametrize(
+    ("op_class", "variant", "product", "share"),
+    [
+        (OpClass.DEPTHWISE, "", Product(48, 9, 1, 9), 0.5),
+        (OpClass.DEPTHWISE, "depthwise-3d", Product(40, 9, 1, 27), 0.1),
+        (OpClass.DENSE, "grouped", Product(4, 9, 16, 9 * 32), 0.8),
+        (OpClass.DENSE, "grouped", Product(4, 9, 16, 9 * 24), 0.2),
+        (OpClass.DENSE, "grouped", Product(4, 9, 24, 9 * 32), 0.2),
+        (OpClass.DENSE, "convolution", Product(1, 9, 24, 9 * 24), 0.8),
+    ],
+)
+def test_channels_that_do_not_fill_the_blocks_of_a_layout(op_class, variant, product, share):
+    efficiency = {"depthwise": 0.5, "unblocked-depthwise": 0.1, "dense": 0.8, "unblocked-grouped": 0.2}
+    given = with_runtime(efficiency={k: q(v) for k, v in efficiency.items()}, channel_block=q(16))
+    work = replace(kernel(ops=100, op_class=op_class), variant=variant, product=product)
+    assert expected_s(given, work) == pytest.approx(100 / (100 * share))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from efficiency_cli.graph.model import MAC_CLASSES, Model, OpClass
+from efficiency_cli.hardware.kinds import WIDER
 from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.roofline.estimate import estimate
-from efficiency_cli.roofline.latency import KernelTime
+from efficiency_cli.roofline.latency import KernelTime, is_unblocked
 
 START, COMPUTE, MOVE = "start", "compute", "move"
 # of these each operator computes at a rate of its own
@@ -37,18 +38,18 @@ class Row(Struct, frozen=True):
 
 def row_of(model: Model, plain: Profile) -> Row:
     """The terms of a network on a profile whose shares are all one and whose kernels start in no time."""
-    times = estimate(model, plain).times
+    runtime, times = plain.runtime(), estimate(model, plain).times
     terms: dict[Unknown, float] = {}
     for time in times:
-        for unknown, seconds in _terms(time):
+        for unknown, seconds in _terms(time, is_unblocked(time.kernel, runtime)):
             terms[unknown] = terms.get(unknown, 0.0) + seconds
     return Row(terms, len(times))
 
 
-def _terms(time: KernelTime) -> Iterator[tuple[Unknown, float]]:
+def _terms(time: KernelTime, unblocked: bool) -> Iterator[tuple[Unknown, float]]:
     kernel = time.kernel
-    fine, coarse = kinds(time)
-    yield Unknown(START, coarse), float(kernel.repeat)
+    fine, coarse = kinds(time, unblocked)
+    yield Unknown(START, fine), float(kernel.repeat)
     if time.compute_s:
         yield Unknown(COMPUTE, fine), time.compute_s
     if time.memory_s:
@@ -56,13 +57,15 @@ def _terms(time: KernelTime) -> Iterator[tuple[Unknown, float]]:
         yield Unknown(MOVE, coarse if kernel.ops else fine), time.memory_s
 
 
-def kinds(time: KernelTime) -> tuple[str, str]:
-    """The kind that tells a kernel's rate, and the one that tells what it costs to start and to move its data."""
+def kinds(time: KernelTime, unblocked: bool) -> tuple[str, str]:
+    """The kind that tells a kernel's rate and what it costs to start, and the one that tells how it moves its data."""
     kernel = time.kernel
     op_class = kernel.op_class.value
     narrow = f"{time.dtype}-" if kernel.dtype is not None and kernel.dtype.is_narrow_integer else ""
     if kernel.op_class in MAC_CLASSES and kernel.op_class not in _BY_OPERATOR:
         fine = kernel.variant or op_class
+        if unblocked:
+            fine = f"unblocked-{WIDER.get(fine, fine)}"
         return f"{narrow}{fine}", f"{narrow}{fine}"
     return f"{narrow}{kernel.operator}", f"{narrow}{op_class}"
 

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 
 from efficiency_cli.costs import Work, rules
 from efficiency_cli.graph.model import Node, OpClass, Tensor
+from efficiency_cli.hardware.kinds import first_of, kinds_of
 from efficiency_cli.hardware.profile import OVERWRITES
 from efficiency_cli.roofline.memory.bodies import scopes_of, tensors_of
 from efficiency_cli.roofline.memory.live import Block, alive
@@ -62,7 +63,11 @@ class Policy(Struct, frozen=True):
 
 
 def _of_class(table: Mapping[str, float], kernel: Kernel) -> float:
-    return table.get(kernel.variant, table.get(kernel.op_class.value, 0.0))
+    return table.get(first_of(table, _kinds(kernel)), 0.0)
+
+
+def _kinds(kernel: Kernel) -> tuple[str, ...]:
+    return kinds_of(kernel.op_class.value, kernel.variant, "", "")
 
 
 class Overlap(Struct, frozen=True):
@@ -178,7 +183,7 @@ def _dying(
     """Kernels with operands that nobody reads again and results that they make: as (key, block)."""
     block = {key: b for b in blocks for key in (b.key, *b.also)}
     for k, kernel in enumerate(kernels):
-        if not policy.apart.isdisjoint((kernel.variant, kernel.op_class.value)):
+        if not policy.apart.isdisjoint(_kinds(kernel)):
             continue
         results = [(key, b) for key in kernel.writes if (b := block.get(key)) and b.first == k]
         operands = [(key, b) for key in kernel.reads if (b := block.get(key)) and b.last == k and b.kind != "output"]

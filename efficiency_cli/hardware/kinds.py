@@ -1,0 +1,102 @@
+"""The keys of a profile: data types, and the kinds of kernels that a runtime may tell apart.
+
+A kernel is of several kinds, from its operator to its class; what a profile says of the finest one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# bits of the element types a machine may have a peak for, by family, narrow to wide
+INTEGER_BITS = {"int2": 2, "int4": 4, "int8": 8, "int16": 16, "int32": 32, "int64": 64}
+FLOAT_BITS = {
+    "float4e2m1": 4,
+    "float8e4m3fn": 8,
+    "float8e5m2": 8,
+    "float16": 16,
+    "bfloat16": 16,
+    # stored in 32 bits, multiplied with 19
+    "tfloat32": 19,
+    "float32": 32,
+    "float64": 64,
+}
+DTYPES = (*INTEGER_BITS, *FLOAT_BITS)
+# types of a model that compute as another type does
+SAME_PEAK = {
+    "uint2": "int2",
+    "uint4": "int4",
+    "uint8": "int8",
+    "uint16": "int16",
+    "uint32": "int32",
+    "uint64": "int64",
+    "bool": "int8",
+    "float8e4m3fnuz": "float8e4m3fn",
+    "float8e5m2fnuz": "float8e5m2",
+    "float8e8m0": "float8e5m2",
+    "float6e2m3": "float8e4m3fn",
+    "float6e3m2": "float8e5m2",
+    "complex64": "float32",
+    "complex128": "float64",
+}
+
+# the operator classes of `graph.model.OpClass`
+OP_CLASSES = (
+    "dense",
+    "depthwise",
+    "attention",
+    "recurrent",
+    "elementwise",
+    "pooling",
+    "normalization",
+    "softmax",
+    "movement",
+)
+# kinds within `dense` that a runtime may tell apart (`costs.Work.variant`)
+DENSE_VARIANTS = (
+    "convolution",
+    "pointwise",
+    "grouped",
+    "first-layer",
+    "transposed",
+    "gemm",
+    "batched-gemm",
+    "gemv",
+    "packed-gemm",  # weights of a few bits, unpacked on the way
+    "convolution-1d",
+    "convolution-3d",
+)
+# convolutions of fewer or more than two axes are of the kind of those of two, where a runtime does not tell
+WIDER = {
+    "convolution-1d": "convolution",
+    "convolution-3d": "convolution",
+    "depthwise-1d": "depthwise",
+    "depthwise-3d": "depthwise",
+}
+# what `blocked_by` makes of channels that do not fill whole blocks
+UNBLOCKED = ("unblocked-depthwise", "unblocked-grouped")
+# and within `attention`: one new position a sequence, where no query shares the keys that another has read
+ATTENTION_VARIANTS = ("decode-attention",)
+DEPTHWISE_VARIANTS = ("depthwise-1d", "depthwise-3d")
+CLASS_KEYS = (*OP_CLASSES, *DENSE_VARIANTS, *DEPTHWISE_VARIANTS, *ATTENTION_VARIANTS, *UNBLOCKED)
+# `memory` is the fraction of the bandwidth
+EFFICIENCY_KEYS = (*CLASS_KEYS, "memory")
+# a runtime may tell single operators apart, as in `Transpose`, and types within a class or operator: `int8-gemm`
+_OPERATOR = "[A-Z][A-Za-z0-9]{0,63}"
+KIND_PATTERN = f"(({'|'.join(DTYPES)})-)?({'|'.join(CLASS_KEYS)}|{_OPERATOR})"
+
+
+def first_of(known: Mapping[str, Any], kinds: Sequence[str]) -> str:
+    """The first of `kinds` that is known, '' when none is."""
+    return next((kind for kind in kinds if kind in known), "") if known else ""
+
+
+def kinds_of(op_class: str, variant: str, operator: str, dtype: str, unblocked: bool = False) -> tuple[str, ...]:
+    """What a runtime may tell a kernel apart by, the finest first: int8-QLinearAdd, int8-elementwise, QLinearAdd …
+
+    `unblocked`: its channels do not fill whole blocks of the runtime's (see `Runtime.channel_block`).
+    """
+    own = variant or op_class
+    beside = f"unblocked-{WIDER.get(own, own)}" if unblocked else ""
+    plain = tuple(dict.fromkeys(k for k in (operator, beside, variant, WIDER.get(variant, ""), op_class) if k))
+    return (*(f"{dtype}-{kind}" for kind in plain), *plain) if dtype else plain
