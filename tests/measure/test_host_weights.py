@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper, save
+from onnx import TensorProto, helper, load, numpy_helper, save
 
 from efficiency_cli.errors import ModelError
 from efficiency_cli.graph.read import read_model
@@ -131,3 +131,31 @@ def test_no_two_weights_are_alike(tmp_path):
     (content,) = random_files(absent_weights(str(path), model), model, most_bytes=1 << 20).values()
     one, two = content[: 16 * 16 * 4], content[16 * 16 * 4 :]
     assert not np.array_equal(one, two)
+
+
+def test_invented_scales_of_biases_are_those_of_the_product(tmp_path):
+    # where they are not, onnxruntime keeps the product in float32
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "sx"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "sx"], ["dx"]),
+        helper.make_node("DequantizeLinear", ["w", "sw"], ["dw"], axis=0),
+        helper.make_node("DequantizeLinear", ["b", "sb"], ["db"], axis=0),
+        helper.make_node("Conv", ["dx", "dw", "db"], ["y"]),
+    ]
+    weights = {
+        "w": np.zeros((4, 2, 1, 1), np.int8),
+        "b": np.zeros(4, np.int32),
+        "sw": np.zeros(4, np.float32),
+        "sb": np.zeros(4, np.float32),
+    }
+    path = model_of(tmp_path, nodes, {"x": (TensorProto.FLOAT, [1, 2, 3, 3])}, weights)
+    whole = load(path, load_external_data=False)
+    whole.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "sx"))
+    save(whole, path)
+    model = read_model(str(path))
+    absent = absent_weights(str(path), model)
+    (content,) = random_files(absent, model, most_bytes=1 << 20).values()
+    places = {a.name: slice(a.start, a.start + a.size) for a in absent}
+    scale, bias = (content[places[name]].view(np.float32) for name in ("sw", "sb"))
+    assert scale[0] > 0
+    assert bias == pytest.approx(0.5 * scale)

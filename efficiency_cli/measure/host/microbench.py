@@ -15,7 +15,8 @@ import numpy as np
 from msgspec import Struct
 
 from efficiency_cli.graph.assemble import WEIGHTS, Assembled
-from efficiency_cli.measure.host.grid import Case, cases
+from efficiency_cli.measure.host.grid import cases
+from efficiency_cli.measure.host.grid.case import Case
 from efficiency_cli.measure.host.inputs import inputs_of
 from efficiency_cli.measure.host.session import Session, Settings
 from efficiency_cli.measure.host.timing import quantile

@@ -99,10 +99,13 @@ def random_files(absent: Sequence[Absent], model: Model, *, most_bytes: int) -> 
     drawn = generator.uniform(_LEAST, 1, _PATTERN) * generator.choice((-1.0, 1.0), _PATTERN)
     pattern = drawn.astype(np.float32)
     files = {location: np.zeros(length, np.uint8) for location, length in lengths.items()}
-    uses = _uses(model.graph)
+    uses, scales = _uses(model.graph), dict(_bias_scales(model.graph))
     for k, one in enumerate(absent):
-        # no two tensors alike: onnxruntime keeps equal ones once, and once is in a cache
-        values = _values(one, uses.get(one.name, ()), np.roll(pattern, k * _STEP))
+        if one.name in scales and one.dtype is not None:
+            values = _stored(np.full(math.prod(one.dims), scales[one.name], np.float32), one.dtype)
+        else:
+            # no two tensors alike: onnxruntime keeps equal ones once, and once is in a cache
+            values = _values(one, uses.get(one.name, ()), np.roll(pattern, k * _STEP))
         if values is not None:
             files[one.location][one.start : one.start + one.size] = values[: one.size]
     return files
@@ -115,6 +118,18 @@ def _uses(graph: Graph) -> Mapping[str, list[tuple[Node, int]]]:
             for slot, name in enumerate(node.inputs):
                 found.setdefault(name, []).append((node, slot))
     return found
+
+
+def _bias_scales(graph: Graph) -> Iterator[tuple[str, float]]:
+    """The scales of quantised biases: input scale · weight scale, or onnxruntime keeps the product in float32."""
+    made_by = {output: node for node in graph.nodes for output in node.outputs}
+    for node in graph.nodes:
+        around = [made_by.get(name) for name in node.inputs[:3]]
+        if len(around) < 3 or any(n is None or n.op != "DequantizeLinear" for n in around):
+            continue
+        data, weight, bias = (graph.tensors[n.inputs[1]] for n in around if n is not None)
+        if data.value:
+            yield bias.name, float(data.value[0]) * float((weight.value or (_SCALE,))[0])
 
 
 def _values(one: Absent, uses: Sequence[tuple[Node, int]], pattern: Any) -> Any:

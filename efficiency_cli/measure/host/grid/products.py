@@ -1,0 +1,98 @@
+"""Matrix products from one row to many, those of attention, and recurrent layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from efficiency_cli.graph.assemble import Assembled
+from efficiency_cli.measure.host.builder import Builder
+from efficiency_cli.measure.host.grid.case import Case, chain, length
+
+
+def cases() -> Iterator[Case]:
+    yield from _products()
+    yield from _attention_products()
+    yield from _recurrent()
+
+
+def _products() -> Iterator[Case]:
+    widths = ((64, 256), (128, 512), (256, 1024), (384, 1536), (768, 3072), (512, 512), (1024, 1024))
+    for rows in (1, 4, 16, 64, 128, 197, 512):
+        for k, (depth, width) in enumerate(widths):
+            if rows * depth * width <= 4e8:
+                yield Case(f"gemm {rows}x{depth}x{width}", _gemm(rows, depth, width), quick=(k + rows) % 5 == 1)
+    for rows, depth, width in ((2, 768, 3072), (8, 512, 512), (32, 768, 768), (3136, 96, 288), (784, 192, 768)):
+        yield Case(f"gemm {rows}x{depth}x{width}", _gemm(rows, depth, width))
+    for depth, width in ((2048, 1000), (1280, 1000), (4096, 1024), (256, 10), (288, 32_000), (768, 8000)):
+        yield Case(f"gemv {depth}x{width}", _classifier(1, depth, width), quick=depth == 2048)
+    yield Case("gemv 9216x4096", _classifier(1, 9216, 4096))
+    yield Case("gemm 128x768x8000", _classifier(128, 768, 8000))
+
+
+def _gemm(rows: int, depth: int, width: int) -> Callable[[], Assembled]:
+    weights = depth * width
+    count = max(1, length(2 * rows * weights, 0, 8 * weights) // 2)
+
+    def step(b: Builder, x: str) -> str:
+        return b.dense(b.dense(x, width), depth)
+
+    return lambda: chain(step, count, rows, depth)
+
+
+def _classifier(rows: int, depth: int, width: int) -> Callable[[], Assembled]:
+    def make() -> Assembled:
+        b = Builder()
+        return b.built(b.dense(b.input(rows, depth), width))
+
+    return make
+
+
+def _attention_products() -> Iterator[Case]:
+    for heads, tokens, width in (
+        (12, 64, 64),
+        (12, 128, 64),
+        (3, 197, 64),
+        (12, 197, 64),
+        (8, 49, 32),
+        (6, 256, 32),
+        (192, 49, 32),
+    ):
+        yield Case(f"scores {heads}x{tokens}x{width}", _scores(heads, tokens, tokens, width), quick=tokens == 128)
+    for heads, tokens, width in ((12, 128, 64), (12, 512, 64), (6, 256, 64), (16, 1024, 64)):
+        yield Case(f"decode {heads}x{tokens}x{width}", _scores(heads, 1, tokens, width), quick=tokens == 512)
+
+
+def _scores(heads: int, queries: int, keys: int, width: int) -> Callable[[], Assembled]:
+    count = length(2 * heads * queries * keys * width, 8 * heads * keys * width)
+
+    def make() -> Assembled:
+        b = Builder()
+        x = b.input(1, heads, queries, width)
+        for _ in range(count):
+            key, value = b.input(1, heads, width, keys), b.input(1, heads, keys, width)
+            x = b.matmul(b.matmul(x, key), value)
+        return b.built(x)
+
+    return make
+
+
+def _recurrent() -> Iterator[Case]:
+    sizes = ((32, 1, 64, 64), (32, 1, 256, 256), (64, 1, 128, 128), (16, 8, 128, 128), (8, 1, 512, 512))
+    for steps, batch, width, hidden in sizes:
+        for op, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)):
+            make = _unrolled(op, gates, steps, batch, width, hidden)
+            yield Case(f"{op} {steps}x{batch}x{width}x{hidden}", make, quick=width == 256)
+
+
+def _unrolled(op: str, gates: int, steps: int, batch: int, width: int, hidden: int) -> Callable[[], Assembled]:
+    def make() -> Assembled:
+        b = Builder()
+        x = b.input(steps, batch, width)
+        for _ in range(length(gates * steps * batch * hidden * (width + hidden), 0) // 2 + 1):
+            operands = [x, b.weight(1, gates * hidden, width), b.weight(1, gates * hidden, hidden)]
+            operands.append(b.weight(1, 2 * gates * hidden))
+            y = b.op(op, operands, (steps, 1, batch, hidden), hidden_size=hidden)
+            x = b.reshape(y, steps, batch, hidden)
+        return b.built(x)
+
+    return make
