@@ -34,6 +34,13 @@ class Product(Struct, frozen=True):
     k: int
 
 
+class Reread(Struct, frozen=True):
+    """`bytes` of constants that are read `times` more often than once: a machine may have them near by then."""
+
+    bytes: int
+    times: int
+
+
 class Work(Struct, frozen=True):
     """What one run of an operator must do.
 
@@ -46,6 +53,7 @@ class Work(Struct, frozen=True):
     `formula`  the count in words of the node's own numbers, for `explain`
     `product`  what a matrix unit sees: `count` products of (m, k) by (k, n); None for other work
     `variant`  what kind of dense work or attention it is, for machines that tell them apart ('' where none does)
+    `reread`   constants that every step of a loop reads, after the first, which `reads` has
     """
 
     macs: int
@@ -61,6 +69,7 @@ class Work(Struct, frozen=True):
     valid_macs: int | None = None
     product: Product | None = None
     variant: str = ""
+    reread: Reread | None = None
 
     @property
     def valid(self) -> Work:
@@ -144,6 +153,7 @@ class Op:
         valid_macs: int | None = None,
         product: Product | None = None,
         variant: str = "",
+        reread: Reread | None = None,
     ) -> Work:
         """A Work of `macs` and `other` primitive operations.
 
@@ -165,6 +175,7 @@ class Op:
             valid_macs=valid_macs,
             product=product,
             variant=variant,
+            reread=reread,
         )
 
     def compute_dtype(self) -> DType | None:

@@ -1,7 +1,7 @@
 """Recurrent layers: T·N·D·gates·H·(I + H) MACs, and the gates' arithmetic a step.
 
 T is the padded length: `sequence_lens` can only make the run shorter. The two biases are taken as added
-beforehand. Weights are read once a run: a machine that cannot keep them near reads them once a step.
+beforehand. Weights are read once a run; a machine that cannot keep those of the state near reads them each step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 
 from msgspec import Struct
 
-from efficiency_cli.costs import MICROSOFT, CostError, Op, Work, cost
+from efficiency_cli.costs import MICROSOFT, CostError, Op, Reread, Work, cost
 from efficiency_cli.costs.elementwise import activation_ops
 from efficiency_cli.costs.quantization import DYNAMIC_QUANTIZE, narrow_type
 from efficiency_cli.graph.model import DType, OpClass
@@ -64,6 +64,7 @@ def _work(op: Op, cell: _Cell, unit: int, *, dtype: DType | None = None, extra: 
         dtype=dtype,
         formula=cell.formula,
         note=note,
+        reread=Reread(op.input(2).bytes, cell.steps - 1) if cell.steps > 1 else None,
     )
 
 

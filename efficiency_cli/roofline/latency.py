@@ -40,7 +40,8 @@ class KernelTime(Struct, frozen=True):
     `bound_by` is what takes most of it: compute, memory or overhead. `margin` is by how much the winner
     of compute and memory wins (≥ 1; inf when the other is nothing). `weight_level` and
     `activation_level` say where its bytes come from; of its activations `spilled_bytes` are in
-    `spill_level` instead, because the nearer one is full.
+    `spill_level` instead, because the nearer one is full. What it reads again each step comes from
+    `reread_level`, where the nearest cache does not keep it.
     """
 
     kernel: Kernel
@@ -60,6 +61,7 @@ class KernelTime(Struct, frozen=True):
     spilled_bytes: int = 0
     spill_level: str = ""
     skipped_ops: int = 0
+    reread_level: str = ""
 
 
 class Machine(Struct, frozen=True):
@@ -123,9 +125,11 @@ class Timer:
         home = self._home(kernel, live_bytes)
         ideal_compute, moved = (kernel.ops - skipped_ops) / peak, kernel.read_bytes + kernel.written_bytes
         weight_s = kernel.weight_bytes * self.weight_cost
+        reread = self._reread(kernel)
         activation_s = (moved - home.spilled_bytes) / home.level.bytes_per_s + home.spilled_bytes * home.spill_cost
         bound = max(ideal_compute, weight_s + moved / home.level.bytes_per_s)
         compute_s = scale * ideal_compute / (shares.compute * use)
+        weight_s += reread.seconds
         memory_s = scale * (weight_s + activation_s) / share
         overhead_s = scale * shares.overhead_s * kernel.repeat
         winner, loser = max(compute_s, memory_s), min(compute_s, memory_s)
@@ -148,6 +152,7 @@ class Timer:
             spilled_bytes=home.spilled_bytes,
             spill_level=home.spill_level,
             skipped_ops=skipped_ops,
+            reread_level=reread.level,
         )
 
     def total(self, kernels: Sequence[KernelTime]) -> Times:
@@ -190,6 +195,16 @@ class Timer:
             return 1.0
         return tile.utilization(kernel.product.m, kernel.product.n, kernel.product.k)
 
+    def _reread(self, kernel: Kernel) -> _Reread:
+        """What is read again each step costs nothing where the nearest cache keeps it, nor on a managed memory."""
+        reread, nearest = kernel.reread, self.levels[0]
+        size = nearest.size_bytes
+        if reread is None or size is None or reread.bytes <= size or not self.machine.profile.is_cache(nearest):
+            return _Reread()
+        fitting = (m for m in self.levels[1:] if m.size_bytes is None or reread.bytes <= m.size_bytes)
+        level = next(fitting, self.levels[-1])
+        return _Reread(reread.bytes * reread.times * kernel.repeat / level.bytes_per_s, level.name)
+
     def _home(self, kernel: Kernel, live_bytes: int) -> _Home:
         """Where the activations are: the nearest level with room for them, and what of them spills over.
 
@@ -211,6 +226,13 @@ class Timer:
             if touched // repeat + shared <= size:
                 return _Home(level)
         return _Home(self.levels[-1])
+
+
+class _Reread(Struct, frozen=True):
+    """Seconds of reading constants again, from a level that is not the nearest."""
+
+    seconds: float = 0.0
+    level: str = ""
 
 
 class _Shares(Struct, frozen=True):

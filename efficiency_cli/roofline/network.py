@@ -11,7 +11,7 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
-from efficiency_cli.costs import Product, Work, work_of
+from efficiency_cli.costs import Product, Reread, Work, work_of
 from efficiency_cli.costs.control_flow import Body, Choices, bodies_of
 from efficiency_cli.graph.constants import Stored, stored_constants
 from efficiency_cli.graph.execution import Execution, compute_type, execution_of, narrow_bytes
@@ -60,8 +60,8 @@ class Kernel(Struct, frozen=True):
     """What is dispatched at once; all counts are for `repeat` runs together.
 
     `reads` and `writes` are the activations crossing its boundary: a tensor's key in the whole model
-    -> bytes in one run. `weights` are the constants it reads, by their name in its graph. `variant` and
-    `product` are those of the node that decides its class.
+    -> bytes in one run. `weights` are the constants it reads, by their name in its graph. `variant`,
+    `product` and `reread` are those of the node that decides its class.
     """
 
     index: int
@@ -83,6 +83,7 @@ class Kernel(Struct, frozen=True):
     modelled: bool
     variant: str = ""
     product: Product | None = None
+    reread: Reread | None = None
 
     @property
     def operator(self) -> str:
@@ -302,6 +303,7 @@ def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
         modelled=all(w.modelled for w in works),
         variant=variant,
         product=works[anchor].product,
+        reread=works[anchor].reread,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from efficiency_cli import quantity
+from efficiency_cli.costs import Reread
 from efficiency_cli.hardware.kinds import first_of, kinds_of
 from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Energy, MemoryLevel, Quantity, Runtime, fallbacks
 from efficiency_cli.roofline.estimate import Estimate
@@ -209,6 +210,8 @@ class _Builder:
         if kernel.weight_bytes:
             self._weight_bandwidth()
             expression = "weight_bytes / (weight_bandwidth * memory_efficiency)"
+            if time.reread_level and kernel.reread is not None:
+                expression = self._rereading(kernel.reread)
             self.add("weight_s", "s", time.weight_s, f"{self.scaled}{expression}")
             parts.append("weight_s")
         if kernel.read_bytes + kernel.written_bytes:
@@ -219,6 +222,15 @@ class _Builder:
             self.add("activation_s", "s", time.activation_s, f"{self.scaled}{expression}")
             parts.append("activation_s")
         self.add("memory_s", "s", time.memory_s, " + ".join(parts) or "0")
+
+    def _rereading(self, reread: Reread) -> str:
+        self.of["reread_bytes"] = Operand(
+            "reread_bytes", reread.bytes, "B", "weights of the state, larger than a cache"
+        )
+        self.of["rereads"] = Operand("rereads", reread.times * self.time.kernel.repeat, "", "steps after the first")
+        self._bandwidth("reread_bandwidth", self.time.reread_level, "the nearest level that holds them")
+        again = "rereads * reread_bytes / reread_bandwidth"
+        return f"(weight_bytes / weight_bandwidth + {again}) / memory_efficiency"
 
     def _spilling(self) -> str:
         spilled, level = self.time.spilled_bytes, self.time.spill_level
