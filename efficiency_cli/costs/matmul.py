@@ -42,7 +42,7 @@ class _Product(Struct, frozen=True):
     def variant(self) -> str:
         shape = self.shape
         if shape.m == 1 or shape.n == 1:
-            return "gemv"
+            return "gemv" if shape.count == 1 else "batched-gemv"
         return "gemm" if shape.count == 1 else "batched-gemm"
 
     @property
@@ -56,7 +56,7 @@ class _Packed(_Product, frozen=True):
 
     @property
     def variant(self) -> str:
-        return "gemv" if self.m == 1 else "packed-gemm"
+        return "packed-gemv" if self.m == 1 else "packed-gemm"
 
 
 def _product(a: Shape, b: Shape) -> _Product:

@@ -6,10 +6,11 @@ A view moves nothing. What only looks up reads what it looks up. Interpolation i
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from efficiency_cli.costs import MICROSOFT, Op, Work, cost
 from efficiency_cli.costs.convolution import NCHWC, NHWC
-from efficiency_cli.graph.model import OpClass, Tensor
+from efficiency_cli.graph.model import OpClass, Shape, Tensor
 
 
 @cost(
@@ -39,7 +40,6 @@ def dropout(op: Op) -> Work:
 
 
 @cost(
-    "Transpose",
     "Concat",
     "Split",
     "Pad",
@@ -67,6 +67,30 @@ def dropout(op: Op) -> Work:
 def move(op: Op) -> Work:
     """0 operations; every operand is read once and every output written once."""
     return op.work(op_class=OpClass.MOVEMENT)
+
+
+@cost("Transpose")
+def transpose(op: Op) -> Work:
+    """As other movement. General where the last axis moves and so do others: no rows are copied as they are."""
+    shape = op.shape()
+    perm = tuple(op.ints("perm") or reversed(range(len(shape))))
+    variant = "general-transpose" if _scatters(shape, perm) else ""
+    return op.work(op_class=OpClass.MOVEMENT, variant=variant)
+
+
+def _scatters(shape: Shape, perm: Shape) -> bool:
+    """Whether the last axis moves and more than one does, counting as one those that stay side by side."""
+    if sorted(perm) != list(range(len(shape))):
+        return False
+    moved = [axis for axis in perm if shape[axis] != 1]
+    kept = sorted(moved)
+    follows = dict(pairwise(kept))
+    blocks = [moved[0]] if moved else []
+    blocks += [axis for before, axis in pairwise(moved) if follows.get(before) != axis]
+    order = [sorted(blocks).index(axis) for axis in blocks]
+    if not order or order[-1] == len(order) - 1:
+        return False
+    return not any([a for a in order if a != k] == sorted(set(order) - {k}) for k in order)
 
 
 @cost("Cast", "CastLike")

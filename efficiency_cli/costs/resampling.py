@@ -43,6 +43,7 @@ def resize(op: Op) -> Work:
         other=_weighted(taps) * elements,
         op_class=OpClass.ELEMENTWISE if taps > 1 else OpClass.MOVEMENT,
         touched={0: min(source.bytes, taps * elements * each)},
+        variant={2: "linear-resize", 4: "cubic-resize"}.get(_taps(op.attr("mode", "nearest")), ""),
     )
 
 

@@ -62,12 +62,16 @@ DENSE_VARIANTS = (
     "gemm",
     "batched-gemm",
     "gemv",
+    "batched-gemv",
     "packed-gemm",  # weights of a few bits, unpacked on the way
+    "packed-gemv",
     "convolution-1d",
     "convolution-3d",
 )
-# convolutions of fewer or more than two axes are of the kind of those of two, where a runtime does not tell
+# kinds that are as others where a runtime does not tell
 WIDER = {
+    "batched-gemv": "gemv",
+    "packed-gemv": "gemv",
     "convolution-1d": "convolution",
     "convolution-3d": "convolution",
     "depthwise-1d": "depthwise",
@@ -78,7 +82,12 @@ UNBLOCKED = ("unblocked-depthwise", "unblocked-grouped")
 # and within `attention`: one new position a sequence, where no query shares the keys that another has read
 ATTENTION_VARIANTS = ("decode-attention",)
 DEPTHWISE_VARIANTS = ("depthwise-1d", "depthwise-3d")
-CLASS_KEYS = (*OP_CLASSES, *DENSE_VARIANTS, *DEPTHWISE_VARIANTS, *ATTENTION_VARIANTS, *UNBLOCKED)
+# within what only moves or computes element by element: a Transpose that moves more than one axis and the last one
+OTHER_VARIANTS = ("general-transpose", "linear-resize", "cubic-resize")
+CLASS_KEYS = (
+    *(*OP_CLASSES, *DENSE_VARIANTS, *DEPTHWISE_VARIANTS),
+    *(*ATTENTION_VARIANTS, *OTHER_VARIANTS, *UNBLOCKED),
+)
 # `memory` is the fraction of the bandwidth
 EFFICIENCY_KEYS = (*CLASS_KEYS, "memory")
 # a runtime may tell single operators apart, as in `Transpose`, and types within a class or operator: `int8-gemm`
@@ -92,11 +101,13 @@ def first_of(known: Mapping[str, Any], kinds: Sequence[str]) -> str:
 
 
 def kinds_of(op_class: str, variant: str, operator: str, dtype: str, unblocked: bool = False) -> tuple[str, ...]:
-    """What a runtime may tell a kernel apart by, the finest first: int8-QLinearAdd, int8-elementwise, QLinearAdd …
+    """What a runtime may tell a kernel apart by, the finest first: int8-gemm, int8-Gemm, int8-dense, gemm …
 
-    `unblocked`: its channels do not fill whole blocks of the runtime's (see `Runtime.channel_block`).
+    A quantised operator is of the kind that the operator is in its type: QLinearAdd is int8-Add. `unblocked`: its
+    channels do not fill whole blocks of the runtime's (see `Runtime.channel_block`).
     """
     own = variant or op_class
     beside = f"unblocked-{WIDER.get(own, own)}" if unblocked else ""
-    plain = tuple(dict.fromkeys(k for k in (operator, beside, variant, WIDER.get(variant, ""), op_class) if k))
+    operator = operator.removeprefix("QLinear")
+    plain = tuple(dict.fromkeys(k for k in (beside, variant, WIDER.get(variant, ""), operator, op_class) if k))
     return (*(f"{dtype}-{kind}" for kind in plain), *plain) if dtype else plain

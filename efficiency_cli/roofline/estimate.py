@@ -195,7 +195,7 @@ def _patterns(network: Network, machine: Machine | None) -> frozenset[str]:
 
 def _timed(base: Estimate, machine: Machine) -> Estimate:
     profile, totals = machine.profile, base.totals
-    timer = Timer(machine, totals.weight_bytes, base.dtype)
+    timer = Timer(machine, totals.weight_bytes, base.dtype, totals.weight_bytes_read)
     # for networks of another type than the runtime's a wide interval is stated anyway: no weights are read for them
     skips = machine.runtime.skips == "zero-channels" and not outside_calibration(machine, base.dtype)
     skipped, told = skipped_ops(base.network, base.kernels) if skips else ({}, [])

@@ -100,11 +100,15 @@ def is_unblocked(kernel: Kernel, runtime: Runtime) -> bool:
 class Timer:
     """Times kernels of one network on one machine; what they share is looked up once."""
 
-    def __init__(self, machine: Machine, weight_bytes: int, dtype: str = "") -> None:
-        """`weight_bytes` of the whole network, `dtype` the type most of its operations run in."""
+    def __init__(self, machine: Machine, weight_bytes: int, dtype: str = "", read_bytes: int | None = None) -> None:
+        """`weight_bytes` of the whole network, of which a run reads `read_bytes` (all unless given).
+
+        `dtype` is the type that most of its operations run in.
+        """
         profile, runtime = machine.profile, machine.runtime
         self.machine = machine
-        self.weight_level, self.weight_cost = _resident(profile, weight_bytes)
+        self.weights_kept = weight_bytes, min(weight_bytes, read_bytes or weight_bytes)
+        self.weight_level, self.weight_cost = _resident(profile, *self.weights_kept)
         self.scale = runtime.scale_factor
         self.levels = [m for m in profile.memory if "activations" in m.holds] or list(profile.memory[-1:])
         self.low, self.high = runtime.interval_factors
@@ -252,16 +256,16 @@ class _Home(Struct, frozen=True):
     spill_level: str = ""
 
 
-def _resident(profile: Profile, weight_bytes: int) -> tuple[MemoryLevel, float]:
+def _resident(profile: Profile, weight_bytes: int, read_bytes: int) -> tuple[MemoryLevel, float]:
     """The level the weights are in between runs, and the seconds a byte of them takes.
 
-    A cache that cannot hold them all holds none when the next run asks again; a memory keeps what fits, and
-    the rest comes from the next level.
+    A cache that cannot hold all that a run reads holds nothing of it when the next run asks again; a memory keeps
+    what fits, and the rest comes from the next level.
     """
     holding = [m for m in profile.memory if "weights" in m.holds] or list(profile.memory[-1:])
     for level, below in pairwise(holding):
         size = level.size_bytes
-        if size is None or weight_bytes <= size:
+        if size is None or (read_bytes if profile.is_cache(level) else weight_bytes) <= size:
             return level, 1 / level.bytes_per_s
         if not profile.is_cache(level):
             kept = size / weight_bytes

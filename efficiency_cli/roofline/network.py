@@ -279,7 +279,7 @@ def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
     elif whole in _WHOLE:
         label, op_class = whole, _WHOLE[whole]
         # one query position, as in `costs.attention`
-        variant = "decode-attention" if whole == "Attention" and variant == "gemv" else ""
+        variant = "decode-attention" if whole == "Attention" and variant in ("gemv", "batched-gemv") else ""
     if op_class is OpClass.NORMALIZATION and fused.members[0].op == "Add":
         # the sum and its normalisation, as runtimes call it
         label = f"Skip{label}"

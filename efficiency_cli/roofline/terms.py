@@ -111,8 +111,8 @@ class _Builder:
     def __init__(self, estimate: Estimate, machine: Machine, time: KernelTime, work: Iterable[Term]) -> None:
         self.machine = machine
         self.time = time
-        self.timer = Timer(machine, estimate.totals.weight_bytes, estimate.dtype)
-        self.weight_total = estimate.totals.weight_bytes
+        totals = estimate.totals
+        self.timer = Timer(machine, totals.weight_bytes, estimate.dtype, totals.weight_bytes_read)
         self.network_dtype = estimate.dtype
         self.terms: list[Term] = []
         self.of: dict[str, Operand] = {t.name: t.as_operand("counted above") for t in work}
@@ -254,7 +254,10 @@ class _Builder:
         self.number(symbol, "B/s", f"memory.{name}.bandwidth", level.bandwidth, f"{name}: {reason}")
 
     def _weight_reason(self) -> str:
-        return _holds(self.timer.weight_level, self.weight_total, "the network's weights")
+        level, (stored, read) = self.timer.weight_level, self.timer.weights_kept
+        if self.machine.profile.is_cache(level) and read < stored:
+            return _holds(level, read, "what a run reads of the weights")
+        return _holds(level, stored, "the network's weights")
 
     def _activation_reason(self) -> str:
         kernel = self.time.kernel

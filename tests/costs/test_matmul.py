@@ -126,7 +126,7 @@ def test_packed_weights_are_read_as_stored_and_multiplied_in_float():
     assert result.reads == {"i0": 768 * 2, "i1": 768 * 768 // 2, "i2": 768 * 24 * 2, "i3": 768 * 12}
 
 
-@pytest.mark.parametrize(("rows", "variant"), [(1, "gemv"), (2, "packed-gemm")])
+@pytest.mark.parametrize(("rows", "variant"), [(1, "packed-gemv"), (2, "packed-gemm")])
 def test_packed_weights_are_told_apart_where_rows_share_them(rows, variant):
     inputs = [(1, rows, 64), t((32, 2, 16), "uint8"), (64,)]
     result = work(f"{MS}MatMulNBits", inputs, [(1, rows, 32)], K=64, N=32, bits=4, block_size=32)

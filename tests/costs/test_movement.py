@@ -114,3 +114,27 @@ def test_dropout_in_training_computes():
 def test_non_zero_and_range_compute_a_little():
     assert work("NonZero", [(4, 5)], [t((2, 20), I64)]).ops == 4 * 5
     assert work("Range", [t((), I64)] * 3, [t((100,), I64)]).ops == 100
+
+
+@pytest.mark.parametrize(
+    ("shape", "perm", "variant"),
+    [
+        ((1, 128, 12, 64), (0, 2, 1, 3), ""),  # rows of 64 stay
+        ((1, 128, 12, 64), (0, 2, 3, 1), ""),  # one axis moves behind the others
+        ((2, 3, 4, 5), (3, 0, 1, 2), ""),  # the last moves before them
+        ((1, 64, 784), (0, 2, 1), ""),
+        ((6, 1, 5, 1), (2, 1, 0, 3), ""),  # axes of one element are nothing
+        ((4, 5, 6), (2, 1, 0), "general-transpose"),
+        ((1, 64, 8, 7, 8, 7), (0, 2, 4, 3, 5, 1), "general-transpose"),  # channels-last windows
+        ((2, 3, 4, 5), (2, 3, 0, 1), ""),  # two blocks change places
+    ],
+)
+def test_transposes_that_copy_no_rows_are_told_apart(shape, perm, variant):
+    result = work("Transpose", [shape], [tuple(shape[p] for p in perm)], perm=perm)
+    assert result.variant == variant
+    assert result.ops == 0
+
+
+@pytest.mark.parametrize(("mode", "variant"), [("nearest", ""), ("linear", "linear-resize"), ("cubic", "cubic-resize")])
+def test_ways_of_resizing_are_told_apart(mode, variant):
+    assert work("Resize", [(1, 3, 8, 8)], [(1, 3, 16, 16)], mode=mode).variant == variant

@@ -33,13 +33,17 @@ def expected_s(machine_profile, k):
 
 def test_kinds_are_tried_from_the_finest():
     assert kinds_of("dense", "gemm", "MatMul", "int8") == (
-        *("int8-MatMul", "int8-gemm", "int8-dense"),
-        *("MatMul", "gemm", "dense"),
+        *("int8-gemm", "int8-MatMul", "int8-dense"),
+        *("gemm", "MatMul", "dense"),
     )
 
 
+def test_a_quantised_operator_is_the_operator_in_its_type():
+    assert kinds_of("elementwise", "", "QLinearAdd", "int8")[0] == kinds_of("elementwise", "", "Add", "int8")[0]
+
+
 def test_convolutions_of_one_and_three_axes_are_as_those_of_two_where_nothing_else_is_said():
-    assert kinds_of("dense", "convolution-3d", "Conv", "") == ("Conv", "convolution-3d", "convolution", "dense")
+    assert kinds_of("dense", "convolution-3d", "Conv", "") == ("convolution-3d", "convolution", "Conv", "dense")
     given = with_runtime(efficiency={"convolution": q(0.5), "convolution-1d": q(0.25)})
     seconds = {v: expected_s(given, replace(kernel(ops=100), variant=v)) for v in ("convolution-3d", "convolution-1d")}
     assert seconds == {"convolution-3d": 100 / (100 * 0.5), "convolution-1d": 100 / (100 * 0.25)}

@@ -57,7 +57,10 @@ class Builder:
 
     def microsoft(self, op: str, inputs: Sequence[str], shape: Shape, **attributes: Attribute) -> str:
         """An operator that is onnxruntime's own."""
-        return self._layer(op, inputs, [shape], MICROSOFT, attributes)[0]
+        return self.microsofts(op, inputs, [shape], **attributes)[0]
+
+    def microsofts(self, op: str, inputs: Sequence[str], shapes: Sequence[Shape], **attributes: Attribute) -> list[str]:
+        return self._layer(op, inputs, shapes, MICROSOFT, attributes)
 
     def same(self, op: str, *inputs: str, **attributes: Attribute) -> str:
         """An operator whose result has the shape of its first operand."""

@@ -1,7 +1,8 @@
 """Times the cases of the grid: in shuffled passes, each beside a reference product that a busy machine slows as well.
 
-Before every run the second-level cache is filled with something else: in a network, weights come from further out. Of
-all runs of a case a low quantile counts, because what disturbs a run only makes it longer.
+A case is run twice in turn: after the nearest cache was filled with something else (in a network that is larger than
+the cache, weights come from further out), and at once again (a small network stays in it). Of all runs a low quantile
+counts, because what disturbs a run only makes it longer.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ _MOST_WEIGHTS = 1 << 30
 
 
 class Timing(Struct, frozen=True):
-    """One pass of one case: a low quantile of its seconds, and the reference's beside it."""
+    """One pass of one case: low quantiles of its seconds from far and from near, and the reference's beside it."""
 
     name: str
-    seconds: float
+    far_s: float
+    near_s: float
     reference_s: float
 
 
@@ -94,12 +96,14 @@ class Bench:
         first = _seconds(run)
         before = self.reference()
         count = RUNS if first < _LONG_CASE_S else _FEWEST_RUNS
-        seconds = []
+        far, near = [], []
         for _ in range(count):
             self.evict()
-            seconds.append(_seconds(run))
+            far.append(_seconds(run))
+            near.append(_seconds(run))
         self.reference_at = -_REFERENCE_EVERY_S if first >= _LONG_CASE_S else self.reference_at
-        return Timing(case.name, quantile(seconds, _QUANTILE), (before + self.reference()) / 2)
+        reference = (before + self.reference()) / 2
+        return Timing(case.name, quantile(far, _QUANTILE), quantile(near, _QUANTILE), reference)
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -144,14 +148,22 @@ def bench(
     return found
 
 
-def steady(timings: Iterable[Timing]) -> dict[str, float]:
-    """Seconds of each case on a machine as quick as it ever was: the reference's best over its time beside the case.
+def steady(timings: Iterable[Timing]) -> dict[str, tuple[float, float]]:
+    """Seconds of each case (from far, from near) on a machine as quick as it ever was.
 
-    Of several passes the second-best counts, the only one where there is one.
+    Times are multiplied by the reference's best over its time beside the case. Of several passes the second-best
+    counts, the only one where there is one.
     """
     timings = list(timings)
     best = quantile([t.reference_s for t in timings], 0.05)
-    by_name: dict[str, list[float]] = {}
+    far: dict[str, list[float]] = {}
+    near: dict[str, list[float]] = {}
     for t in timings:
-        by_name.setdefault(t.name, []).append(t.seconds * min(1.0, best / t.reference_s))
-    return {name: sorted(seconds)[min(1, len(seconds) - 1)] for name, seconds in by_name.items()}
+        quick = min(1.0, best / t.reference_s)
+        far.setdefault(t.name, []).append(t.far_s * quick)
+        near.setdefault(t.name, []).append(t.near_s * quick)
+    return {name: (_second(far[name]), _second(near[name])) for name in far}
+
+
+def _second(values: Sequence[float]) -> float:
+    return sorted(values)[min(1, len(values) - 1)]

@@ -141,7 +141,7 @@ def spill_costs(estimate: Estimate) -> dict[str, float]:
     spilling = [t for t in estimate.times if t.spilled_bytes]
     if machine is None or not spilling:
         return {}
-    timer = Timer(machine, estimate.totals.weight_bytes, estimate.dtype)
+    timer = Timer(machine, estimate.totals.weight_bytes, estimate.dtype, estimate.totals.weight_bytes_read)
     costs: dict[str, float] = {}
     for t in spilling:
         roomy = timer.time(t.kernel, 0, t.skipped_ops)

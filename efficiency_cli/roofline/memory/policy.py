@@ -216,7 +216,8 @@ def _joined(blocks: Sequence[Block], same: Mapping[str, str]) -> Iterator[Block]
     """Each chain of results in place as one block, named after the first of them."""
     chains: dict[str, list[Block]] = {}
     roots: dict[str, str] = {}
-    for b in sorted(blocks, key=lambda b: b.first):
+    # an operand before the result that lies over it, also where both are there from the first kernel on
+    for b in sorted(blocks, key=lambda b: (b.first, b.key in same)):
         root = roots[b.key] = roots[same[b.key]] if b.key in same else b.key
         chains.setdefault(root, []).append(b)
     for chain in chains.values():

@@ -95,6 +95,8 @@ def _by_column(op: str, rows: int, width: int) -> Callable[[], Assembled]:
 
 def _rows() -> Iterator[Case]:
     for rows, width in ((1, 768), (64, 256), (128, 768), (197, 192), (512, 1024)):
+        for op in ("FastGelu", "BiasGelu", "QuickGelu", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"):
+            yield Case(f"com.microsoft {op} {rows}x{width}", _own(op, rows, width), quick=rows == 128)
         for op in ("LayerNormalization", "SkipLayerNormalization", "Softmax", "RMSNormalization"):
             yield Case(f"{op} {rows}x{width}", _row_chain(op, rows, width), quick=rows == 128)
         for op in ("ReduceMean", "ReduceSum", "ReduceMax"):
@@ -125,6 +127,23 @@ def _row_chain(op: str, rows: int, width: int) -> Callable[[], Assembled]:
     return lambda: chain(step, length(0, 16 * rows * width), rows, width)
 
 
+def _own(op: str, rows: int, width: int) -> Callable[[], Assembled]:
+    """Operators that onnxruntime has besides the standard's."""
+
+    def step(b: Builder, x: str) -> str:
+        match op:
+            case "BiasGelu":
+                return b.microsoft(op, [x, b.weight(width)], (1, rows, width))
+            case "SkipLayerNormalization":
+                operands = [x, b.input(1, rows, width), b.weight(width), b.weight(width), b.weight(width)]
+                return b.microsoft(op, operands, (1, rows, width))
+            case "SkipSimplifiedLayerNormalization":
+                return b.microsoft(op, [x, b.input(1, rows, width), b.weight(width)], (1, rows, width))
+        return b.microsoft(op, [x], (1, rows, width))
+
+    return lambda: chain(step, length(0, 8 * rows * width), 1, rows, width)
+
+
 def _instance(c: int, hw: int) -> Callable[[], Assembled]:
     def step(b: Builder, x: str) -> str:
         return b.same("InstanceNormalization", x, b.weight(c), b.weight(c))
@@ -133,13 +152,13 @@ def _instance(c: int, hw: int) -> Callable[[], Assembled]:
 
 
 def _pools() -> Iterator[Case]:
-    for c, hw in ((64, 112), (64, 56), (192, 28), (480, 14)):
+    for c, hw in ((64, 112), (64, 56), (192, 28), (480, 14), (16, 14), (64, 8)):
         yield Case(f"MaxPool3 {c}x{hw}", _pooled("MaxPool", c, hw, 3, 1, 1), quick=hw == 56)
         yield Case(f"AveragePool3 {c}x{hw}", _pooled("AveragePool", c, hw, 3, 1, 1))
         yield Case(f"MaxPool2 {c}x{hw}", _pooled("MaxPool", c, hw, 2, 2, 0))
         yield Case(f"GlobalAveragePool {c}x{hw}", _globally(c, hw), quick=hw == 56)
         yield Case(f"ReduceMean spatial {c}x{hw}", _averaged(c, hw), quick=hw == 56)
-    for c, size in ((32, 1000), (64, 250)):
+    for c, size in ((32, 1000), (64, 250), (16, 64)):
         yield Case(f"MaxPool 1d {c}x{size}", _pooled_line(c, size))
 
 

@@ -45,7 +45,18 @@ def _products() -> Iterator[Case]:
 
 
 def _others() -> Iterator[Case]:
-    for op in ("Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "Softmax", "Sigmoid", "Borders"):
+    for op in (
+        "Add",
+        "Mul",
+        "MaxPool",
+        "Transpose",
+        "Concat",
+        "AveragePool",
+        "GlobalAveragePool",
+        "Softmax",
+        "Sigmoid",
+        "Borders",
+    ):
         for c, hw in ((64, 28), (128, 14), (256, 28)):
             yield Case(f"int8 {op} {c}x{hw}", _narrow_op(op, c, hw), quick=hw == 14)
 
@@ -111,8 +122,11 @@ def _narrow_op(op: str, c: int, hw: int) -> Callable[[], Assembled]:
                     x = b.quantized(b.same(op, x, other))
                 case "Concat":
                     results.append(b.quantized(b.concat(x, b.quantized(b.input(1, c, hw, hw)))))
-                case "AveragePool":
+                case "AveragePool" | "MaxPool":
                     x = b.quantized(b.pool(x, op, 3, 1, 1))
+                case "Transpose":
+                    moved = b.transpose(b.quantized(b.input(1, c, hw, hw)), 0, 2, 3, 1)
+                    results.append(b.quantized(moved))
                 case "GlobalAveragePool":
                     results.append(b.quantized(b.global_pool(b.quantized(b.input(1, c, hw, hw)))))
                 case "Softmax":

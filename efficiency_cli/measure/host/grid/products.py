@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from efficiency_cli.graph.assemble import Assembled
+from efficiency_cli.graph.model import DType
 from efficiency_cli.measure.host.builder import Builder
 from efficiency_cli.measure.host.grid.case import Case, chain, length
 
@@ -58,8 +59,39 @@ def _attention_products() -> Iterator[Case]:
         (192, 49, 32),
     ):
         yield Case(f"scores {heads}x{tokens}x{width}", _scores(heads, tokens, tokens, width), quick=tokens == 128)
+    for heads, tokens, width in ((12, 128, 64), (3, 197, 64), (6, 48, 48), (8, 512, 32)):
+        yield Case(f"attention {heads}x{tokens}x{width}", _attention(heads, tokens, width), quick=tokens == 128)
+        yield Case(f"cached attention {heads}x{tokens}x{width}", _cached(heads, tokens, width), quick=tokens == 128)
     for heads, tokens, width in ((12, 128, 64), (12, 512, 64), (6, 256, 64), (16, 1024, 64)):
         yield Case(f"decode {heads}x{tokens}x{width}", _scores(heads, 1, tokens, width), quick=tokens == 512)
+
+
+def _attention(heads: int, tokens: int, width: int) -> Callable[[], Assembled]:
+    """One operator from queries, keys and values to their mix."""
+    size = (1, tokens, heads * width)
+
+    def step(b: Builder, x: str) -> str:
+        return b.microsoft("MultiHeadAttention", [x, b.input(*size), b.input(*size)], size, num_heads=heads)
+
+    return lambda: chain(step, length(2 * heads * tokens**2 * width, 0), *size)
+
+
+def _cached(heads: int, past: int, width: int) -> Callable[[], Assembled]:
+    """One new position on keys and values that are kept."""
+    new, kept, grown = (1, 1, heads * width), (1, heads, past, width), (1, heads, past + 1, width)
+
+    def make() -> Assembled:
+        b = Builder()
+        lengths, total = b.input(1, dtype=DType.INT32), b.input(dtype=DType.INT32)
+        x, results = b.input(*new), []
+        for _ in range(length(0, 8 * heads * past * width)):
+            operands = [x, b.input(*new), b.input(*new), b.input(*kept), b.input(*kept), lengths, total]
+            shapes = [new, grown, grown]
+            x, *caches = b.microsofts("GroupQueryAttention", operands, shapes, num_heads=heads, kv_num_heads=heads)
+            results += caches
+        return b.built(x, *results)
+
+    return make
 
 
 def _scores(heads: int, queries: int, keys: int, width: int) -> Callable[[], Assembled]:
