@@ -50,7 +50,8 @@ class _Groups(values.Value):
         parts = text.lower().split(JOINT)
         for part in parts:
             if part not in GROUPS:
-                hint = did_you_mean(part, GROUPS) or "as in: --by device, or --by product+core"
+                close = "" if "," in part else did_you_mean(part, GROUPS)
+                hint = close or "joined: --by product+core; a table each: --by product --by core"
                 raise ValueError(f"'{values.short(part)}' is not one of {', '.join(GROUPS)}\n{hint}")
         return JOINT.join(dict.fromkeys(parts))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from efficiency_cli.errors import EffcliError, ProfileError
+from efficiency_cli.errors import EffcliError, ProfileError, did_you_mean
 from efficiency_cli.hardware.load import load_profile, profile_ids, profiles
 from efficiency_cli.hardware.profile import Profile, Runtime
 from efficiency_cli.measure.runs import Run
@@ -89,7 +89,8 @@ def _placed(run: Run, machines: _Machines, runtime: str | None) -> Placed:
     profile = machines.of(run)
     chosen, told = _runtime(profile, run) if runtime is None else (_named(profile, runtime), "")
     clocked, ignored = machines.at_clock(profile, run.clock_hz)
-    return Placed(run, clocked, chosen.id, "; ".join(filter(None, (told, ignored))))
+    forced = machines.forced(run)
+    return Placed(run, clocked, chosen.id, "; ".join(filter(None, (forced, told, ignored))))
 
 
 def dtype_meant(precision: str) -> str:
@@ -124,6 +125,7 @@ class _Machines:
         self.hw_dirs = tuple(hw_dirs)
         self.overrides = tuple(overrides)
         self.unread: list[str] = []
+        self.ids = frozenset(profile_ids(self.hw_dirs))
         self.all = _asked(hw, self.hw_dirs) if hw else self._known()
         self.single = self.all[0] if hw and len(self.all) == 1 else None
         self.by_name: dict[str, Profile] = {}
@@ -154,6 +156,14 @@ class _Machines:
             raise _UnplacedError(self._unknown(run))
         return found
 
+    def forced(self, run: Run) -> str:
+        """What to tell of a row whose core is another machine than the only one that was asked for; '' if it is not."""
+        core = slug(run.core)
+        if self.single is None or core not in self.ids:
+            return ""
+        own = f"-{self.single.id}-{slug(self.single.name)}-{self.single.base}-"
+        return "" if f"-{core}-" in own else f"core '{run.core}': {self.single.id} taken, as --hw says"
+
     def _unknown(self, run: Run) -> str:
         written = [f"{what} '{text}'" for what, text in (("device", run.device), ("core", run.core)) if text]
         if not written:
@@ -176,12 +186,15 @@ class _Machines:
         return self.clocked[key], told
 
     def check_runtime(self, name: str) -> None:
+        """Raise ProfileError where none of the machines has it."""
+        if self.single is not None:
+            self.single.runtime(name)
         known = dict.fromkeys(r.id for profile in self.all for r in profile.runtimes)
         if name.lower() not in (id_.lower() for id_ in known):
             raise ProfileError(
                 f"no machine has the runtime '{name}'",
                 where=f"they have: {', '.join(known)}",
-                hint="see those of a machine: effcli hw show ID",
+                hint=did_you_mean(name, known) or "see those of a machine: effcli hw show ID",
             )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from efficiency_cli.quantity import format_time
 from efficiency_cli.reports.calibration_data import data_of, runtime_data
 from efficiency_cli.reports.escape import escaped, markdown_code, markdown_text, signs
-from efficiency_cli.reports.grid import Column, flowed, grid
+from efficiency_cli.reports.grid import INDENT, Column, flowed, grid
 from efficiency_cli.reports.validation import (
     extent_of,
     figures_table,
@@ -120,6 +120,9 @@ def _fitted(found: Calibration, view: View) -> Iterator[str]:
         if len(found.fitted) > 1:
             yield ""
         yield from _parameters(one, view)
+    more = len({one.cases[0].share for one in found.fitted} - seen)
+    if more:
+        yield from ("", f"{INDENT}{more:,} more of these, one for each runtime: -v")
     fit = found.fit
     if not any(one.moved for one in found.fitted):
         return

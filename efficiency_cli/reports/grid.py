@@ -50,7 +50,7 @@ def _needed(widths: Sequence[int], kept: Sequence[int]) -> int:
 
 def _kept(columns: Sequence[Column], widths: Sequence[int], width: int | None) -> list[int]:
     """The columns there is room for, when those that shrink do."""
-    least = [min(w, _LEAST) if c.shrinks else w for c, w in zip(columns, widths, strict=True)]
+    least = [min(w, _least(c)) if c.shrinks else w for c, w in zip(columns, widths, strict=True)]
     kept = list(range(len(columns)))
     for k in sorted(kept, key=lambda k: -columns[k].drop):
         if width is None or _needed(least, kept) <= width or not columns[k].drop:
@@ -59,11 +59,16 @@ def _kept(columns: Sequence[Column], widths: Sequence[int], width: int | None) -
     return kept
 
 
+def _least(column: Column) -> int:
+    """Cells of a column that was shortened as far as it may: its title stays whole."""
+    return max(_LEAST, cell_width(column.title))
+
+
 def _shrunk(columns: Sequence[Column], widths: Sequence[int], kept: Sequence[int], width: int | None) -> list[int]:
     """Cells for each column: what is missing is taken from the widest that shrinks, one at a time."""
     found = list(widths)
     while width is not None and _needed(found, kept) > width:
-        able = [k for k in kept if columns[k].shrinks and found[k] > _LEAST]
+        able = [k for k in kept if columns[k].shrinks and found[k] > _least(columns[k])]
         if not able:
             break
         found[max(able, key=lambda k: found[k])] -= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ _MOST_ROWS = 1000
 # reasons and kinds of assumptions that a person is shown; JSON has all
 _MOST_REASONS = 4
 _MOST_NOTES = 8
+# "1,024 MACs …": of one kind, however many
+_COUNT = re.compile(r"^[0-9][0-9,]* ")
 
 
 def formats() -> tuple[str, ...]:
@@ -50,7 +53,7 @@ def text_of(format: str, validation: Validation, runs: str, by: Sequence[str], v
 
 def notes_of(validation: Validation) -> list[str]:
     """What was assumed for rows, the most frequent first, each with how many rows it is true of."""
-    counted = Counter(note for r in validation.results for note in r.notes).most_common()
+    counted = Counter(_COUNT.sub("", note) for r in validation.results for note in r.notes).most_common()
     told = [f"{rows_text(n)}: {note}" for note, n in counted[:_MOST_NOTES]]
     more = len(counted) - _MOST_NOTES
     return [*told, f"{more:,} more kinds of assumptions: -f json has all"] if more > 0 else told

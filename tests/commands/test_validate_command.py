@@ -7,6 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from efficiency_cli.commands.progress import Progress
 from efficiency_cli.measure import validate as measure
 from efficiency_cli.measure.runs import read_runs
 from efficiency_cli.reports.grid import cell_width
+from efficiency_cli.reports.validation import notes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples"
@@ -171,6 +173,7 @@ def test_one_machine_and_runtime_for_all(effcli, runs):
         (["--models", "nowhere"], "is not a folder"),
         (["--by", "devce"], "did you mean 'device'?"),
         (["--by", "product+"], "is not one of"),
+        (["--by", "product,family"], "a table each: --by product --by core"),
         (["--set", "clock"], "is not KEY=VALUE"),
         (["-f", "junit"], "unknown format"),
         (["-f", "json:runs.csv"], "is read and cannot be written to"),
@@ -210,6 +213,16 @@ def test_assumptions_are_noted_and_quiet_is_quiet(effcli, tmp_path):
     assert "note: 1 row: no runtime given: " in told
     assert "note: 1 row: measured in fp32, the model computes in int8" in told
     assert effcli("validate", runs, "--models", SAMPLES, "-q").err == ""
+
+
+def test_assumptions_are_of_one_kind_whatever_their_counts():
+    notes = [("1,024 MACs are left out",), ("7 MACs are left out", "version 7.2 read as 7.1"), ("version 8 read as 9",)]
+    validation = SimpleNamespace(results=[SimpleNamespace(notes=n) for n in notes])
+    assert notes_of(validation) == [
+        "2 rows: MACs are left out",
+        "1 row: version 7.2 read as 7.1",
+        "1 row: version 8 read as 9",
+    ]
 
 
 def test_text_of_a_table_is_harmless(effcli, tmp_path):

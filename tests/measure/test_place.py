@@ -93,6 +93,21 @@ def test_one_machine_is_that_of_every_row(boards):
     assert one(boards, "boards-own", device="STM32A1B2").profile.id == "boards-own"
 
 
+def test_a_core_that_is_another_machine_is_told(boards):
+    machine(boards, "core-x0", runtime("tiny"))
+    machine(boards, "mine", runtime("tiny"))
+    forced = "core 'Core-X0+': core-x0 taken, as --hw says"
+    assert forced in one(boards, "core-x0", core="Core-X0+").assumption
+    # its own, one that no machine is called, and none
+    for core in ("Core-X0", "Core-Z", ""):
+        assert "taken" not in one(boards, "core-x0", core=core).assumption
+    assert "mine taken" in one(boards, "mine", core="Core-X0").assumption
+    # a board that stands on the core
+    path = boards / "mine.yaml"
+    path.write_text("schema_version: 1\nbase: core-x0\nname: mine\nsources: {s: none}\n")
+    assert "taken" not in one(boards, "mine", core="Core-X0").assumption
+
+
 def test_several_machines_are_those_to_choose_from(boards):
     asked = ("boards-own,core-x0plus",)
     assert one(boards, *asked, device="NUCLEO-A1B2ZI", core="Core-X0+").profile.id == "core-x0plus"
@@ -244,6 +259,13 @@ def test_a_given_runtime_that_no_machine_has_is_refused(boards):
     with pytest.raises(ProfileError) as raised:
         reason(boards, chosen="enginee", core="Core-X0+")
     assert "no machine has the runtime 'enginee'" in raised.value.what
+    assert "did you mean 'engine-9'?" in raised.value.hint
+
+
+def test_a_given_runtime_that_the_only_machine_lacks_is_refused_by_its_name(boards):
+    with pytest.raises(ProfileError) as raised:
+        reason(boards, "core-x0plus", chosen="enginee")
+    assert "core-x0plus has no runtime 'enginee'" in raised.value.what
 
 
 def test_every_row_is_either_placed_or_told(boards):
