@@ -45,6 +45,8 @@ class Execution(Struct, frozen=True):
     `readers`   tensor (no alias) -> the nodes that read it and run, each once
     `leaving`   tensors (no aliases) that the graph's outputs are
     `stored`    what a DequantizeLinear that runs makes -> the integers it makes it from
+    `computed`  constants that are computed anew at each run: their makers are not absorbed
+    `saturated` activations that the quantisation behind them does already: they are part of what is before them
     """
 
     absorbed: Mapping[int, str]
@@ -54,6 +56,12 @@ class Execution(Struct, frozen=True):
     readers: Mapping[str, Sequence[int]]
     leaving: frozenset[str]
     stored: Mapping[str, str]
+    computed: frozenset[str] = frozenset()
+    saturated: frozenset[int] = frozenset()
+
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether the tensor is there before the run."""
+        return tensor.is_constant and tensor.name not in self.computed
 
     def resolve(self, name: str) -> str:
         """The tensor that stands in memory for `name`: through views, fused Q/DQ and folded BatchNormalization."""
@@ -68,16 +76,20 @@ class Execution(Struct, frozen=True):
 
 def execution_of(graph: Graph) -> Execution:
     """Decide what runs in `graph` (not in its bodies)."""
-    return _Planner(graph).plan()
+    return Planner(graph).plan()
 
 
-class _Planner:
+class Planner:
+    """Decides what runs in one graph. What Q/DQ become is for `_fuse_quantization`: runtimes differ there."""
+
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.absorbed: dict[int, str] = {}
         self.alias: dict[str, str] = {}
         self.beside: dict[str, tuple[str, ...]] = {}
         self.dtype: dict[int, DType] = {}
+        self.computed: set[str] = set()
+        self.saturated: set[int] = set()
         self.graph_outputs = frozenset(graph.outputs)
         self.sources: dict[str, str] = {}
         self.users = Counter(i for node in self.graph.nodes for i in set(node.inputs) if i)
@@ -106,7 +118,8 @@ class _Planner:
         leaving = frozenset(alias.get(o, o) for o in self.graph.outputs)
         stored = self._stored(alias)
         readers = self._readers_of(alias, stored)
-        return Execution(self.absorbed, alias, self.beside, self.dtype, readers, leaving, stored)
+        changes = frozenset(self.computed), frozenset(self.saturated)
+        return Execution(self.absorbed, alias, self.beside, self.dtype, readers, leaving, stored, *changes)
 
     def _stored(self, alias: Mapping[str, str]) -> dict[str, str]:
         if not self.dtype:
@@ -161,6 +174,10 @@ class _Planner:
                 dtype = self._quantized_type(node)
                 if dtype is not None:
                     self.dtype[k] = dtype
+        self._absorb_quantization()
+
+    def _absorb_quantization(self) -> None:
+        """Q and DQ around the nodes that `dtype` says run in integers cost nothing."""
         for k, node in enumerate(self.graph.nodes):
             if k in self.absorbed or not _has_ends(node):
                 continue

@@ -17,6 +17,8 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
         "add": "another tensor added to a product",
         "pad": "Pad into the convolution or pool behind it",
         "qdq": "Q/DQ around an operator (part of the counting: always)",
+        "qdq-units": "Q/DQ only around operators with kernels for their types; the others in float, Q and DQ kernels",
+        "qdq-unsigned": "with qdq-units: int8 becomes uint8 where one DQ reads it, no product takes int8 activations",
         "pointwise": "chains of element-wise operators of one shape",
         "movement": "Transpose, Slice, Split, Concat … written to their places by what makes their operand",
         "matmul-add": "a constant vector added to a product with constant weights",
@@ -48,9 +50,9 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
 DEFAULT_PATTERNS = frozenset({"bias", "activation", "add", "pad"})
 
 _ONNXRUNTIME = (
-    "fold-batchnorm", "qdq", "pad", "matmul-add", "simple-activation", "conv-add", "silu", "gelu", "layernorm",
-    "rmsnorm-division", "add-layernorm", "scale", "transpose-matmul", "dynamic-quantize", "slices", "transpose-pairs",
-    "casts",
+    "fold-batchnorm", "qdq", "qdq-units", "qdq-unsigned", "pad", "matmul-add", "simple-activation", "conv-add", "silu",
+    "gelu", "layernorm", "rmsnorm-division", "add-layernorm", "scale", "transpose-matmul", "dynamic-quantize", "slices",
+    "transpose-pairs", "casts",
 )  # fmt: skip
 
 # a compiler for GPUs that generates element-wise and reducing kernels and has ones for attention
@@ -64,6 +66,8 @@ SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         # the graphs that onnxruntime 1.32 writes with optimized_model_filepath, all optimisations, CPU provider;
         # tests/test_fusion_exports.py compares kernel counts with such graphs
         "onnxruntime": _ONNXRUNTIME,
+        # the same on ARM, where onnxruntime has products of int8 and int8
+        "onnxruntime-arm": tuple(p for p in _ONNXRUNTIME if p != "qdq-unsigned"),
         # the same after onnxruntime.transformers.optimizer: MultiHeadAttention or Attention, which takes in the
         # projections of one tensor, and SkipLayerNormalization, which also writes the sum
         "onnxruntime-transformers": (

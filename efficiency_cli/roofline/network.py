@@ -321,7 +321,7 @@ def _boundary(
             if source in made or not touched:
                 continue
             size = touched if source == name else narrow_bytes(tensors[source], tensors[name], touched)
-            if tensors[source].is_constant:
+            if scope.execution.is_constant(tensors[source]):
                 weights[source] = max(size, weights.get(source, 0))
                 for scale in beside.get(source, ()):
                     weights[scale] = tensors[scale].bytes

@@ -63,11 +63,11 @@ class Flow:
     def scalar(self, name: str) -> bool:
         """Whether the operand is a constant of one element."""
         tensor = self.graph.tensors.get(name)
-        return tensor is not None and tensor.is_constant and tensor.shape is not None and tensor.numel == 1
+        return self.constant(name) and tensor is not None and tensor.shape is not None and tensor.numel == 1
 
     def constant(self, name: str) -> bool:
         tensor = self.graph.tensors.get(name)
-        return tensor is not None and tensor.is_constant
+        return tensor is not None and self.execution.is_constant(tensor)
 
     def operands(self, nodes: Collection[int]) -> Iterator[str]:
         """What the nodes read that none of them makes, each once."""

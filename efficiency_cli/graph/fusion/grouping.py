@@ -29,6 +29,7 @@ from efficiency_cli.graph.model import Graph
 # operators whose operand 1 is the weights; onnxruntime's GemmActivationFusion and ConvActivationFusion know these
 _WEIGHTED = CONVOLUTIONS | frozenset("Gemm MatMul FusedGemm FusedMatMul MatMulNBits MatMulIntegerToFloat".split())
 _IMAGE_RANK = 4
+_INTEGER_CONVOLUTIONS = frozenset({"QLinearConv", "ConvInteger"})
 _GEMM = frozenset({"Gemm", "FusedGemm"})
 
 
@@ -93,6 +94,10 @@ class _Grouper:
         """The kernel that `unit` runs inside, or None when it starts one."""
         if not unit.op or not unit.inputs or not unit.outputs:
             return None
+        if unit.last in self.flow.execution.saturated:
+            return self._maker(unit.inputs[0])
+        if "qdq-units" in self.patterns and unit.last in self.flow.execution.dtype:
+            return None
         for rule in self.rules:
             home = rule(unit)
             if home is not None:
@@ -102,7 +107,7 @@ class _Grouper:
     # --- before the product ----------------------------------------------------------------
 
     def _behind_pad(self, unit: Unit) -> int | None:
-        if unit.op not in PADDED:
+        if unit.op not in PADDED or ("qdq-units" in self.patterns and unit.op in _INTEGER_CONVOLUTIONS):
             return None
         home = self._maker(unit.inputs[0])
         if home is None or self.groups[home].anchor != "Pad" or not self._only_read(unit.inputs[0], unit.nodes):

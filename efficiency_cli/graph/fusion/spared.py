@@ -13,6 +13,7 @@ from efficiency_cli.graph.execution import VIEW, Execution, followed
 from efficiency_cli.graph.fusion.flow import Flow, is_complete
 from efficiency_cli.graph.fusion.operators import POINTWISE, SPATIAL
 from efficiency_cli.graph.fusion.products import permutation
+from efficiency_cli.graph.fusion.quantized import units_of_runtime
 from efficiency_cli.graph.model import Graph
 
 CANCELS = "a Transpose that another one undoes"
@@ -26,7 +27,9 @@ _NEUTRAL = POINTWISE | frozenset(
 
 
 def arranged(graph: Graph, execution: Execution, patterns: frozenset[str]) -> Execution:
-    """The execution without the nodes that `patterns` spare; itself where they spare none."""
+    """The execution as `patterns` have Q/DQ, without the nodes that they spare; itself where they change nothing."""
+    if "qdq-units" in patterns and any(node.op == "DequantizeLinear" for node in graph.nodes):
+        execution = units_of_runtime(graph, unsigned="qdq-unsigned" in patterns)
     for pattern, op, spared, reason in _SPARED:
         if pattern in patterns:
             flow = Flow(graph, execution)

@@ -60,6 +60,7 @@ def _found(flow: Flow, patterns: frozenset[str]) -> dict[int, Unit]:
     """
     found: dict[int, Unit] = {}
     taken: set[int] = set()
+    alone = frozenset(flow.execution.dtype) if "qdq-units" in patterns else frozenset()
     passes: list[_Candidates] = [_operators] if patterns & (_EXPRESSIONS | {"attention"}) else []
     passes += [_products] if patterns & _PRODUCT_PATTERNS else []
     for candidates in passes:
@@ -69,7 +70,7 @@ def _found(flow: Flow, patterns: frozenset[str]) -> dict[int, Unit]:
             if not known or k in taken or k in flow.execution.absorbed:
                 continue
             for op, nodes in candidates(flow, k, patterns):
-                if len(nodes) > 1 and taken.isdisjoint(nodes) and _whole(flow, k, nodes):
+                if len(nodes) > 1 and taken.isdisjoint(nodes) and alone.isdisjoint(nodes) and _whole(flow, k, nodes):
                     taken |= nodes
                     found[k] = Unit(op, tuple(sorted(nodes)), tuple(flow.operands(nodes)), node.outputs)
                     break
