@@ -7,7 +7,7 @@ the size of the graph, so the time is bounded and the same graph gives the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from msgspec import Struct
 
@@ -36,7 +36,8 @@ def best_order(network: Network, kernels: Sequence[Kernel]) -> Schedule:
     """The order with the lowest peak that the search finds; the given one where nothing is lower."""
     blocks = blocks_of(network, kernels)
     before = max(alive(blocks, len(kernels)), default=0)
-    steps = _Steps(kernels, blocks, held_by_bodies(network, kernels))
+    outputs = {network.key_of(name) for name in network.model.graph.outputs}
+    steps = _Steps(kernels, blocks, held_by_bodies(network, kernels), outputs)
     order = _Search(steps).run() if before > steps.least() else None
     if order is None:
         return Schedule(tuple(kernels), before, before)
@@ -48,7 +49,9 @@ def best_order(network: Network, kernels: Sequence[Kernel]) -> Schedule:
 class _Steps:
     """What can be moved: single kernels, and bodies as a whole; who needs whom, and which blocks each touches."""
 
-    def __init__(self, kernels: Sequence[Kernel], blocks: Sequence[Block], held: Sequence[Held]) -> None:
+    def __init__(
+        self, kernels: Sequence[Kernel], blocks: Sequence[Block], held: Sequence[Held], outputs: Set[str]
+    ) -> None:
         outermost = _outermost(held)
         self.kernels: list[range] = []
         step_of: list[int] = []
@@ -60,7 +63,8 @@ class _Steps:
             k = end
         block_of = {key: n for n, b in enumerate(blocks) for key in (b.key, *b.also)}
         self.size = [b.size for b in blocks]
-        self.stays = [b.kind == "output" for b in blocks]
+        # an input may be handed out as it is
+        self.stays = [b.kind == "output" or not outputs.isdisjoint((b.key, *b.also)) for b in blocks]
         self.there = [b.kind == "input" for b in blocks]
         touched: list[set[int]] = [set() for _ in self.kernels]
         made_by: dict[str, int] = {}
