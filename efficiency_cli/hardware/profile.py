@@ -76,6 +76,7 @@ Duration = Annotated[Quantity, Measure("time")]
 Fraction = Annotated[Quantity, Measure("fraction", most=1)]
 Count = Annotated[Quantity, Measure("count", positive=True)]
 Efficiency = Annotated[Quantity, Measure("fraction", positive=True, most=1)]
+Size = Annotated[Quantity, Measure("fraction")]
 
 
 class Peaks(Struct, frozen=True):
@@ -140,6 +141,22 @@ class Tile(Struct, frozen=True):
 
 def _filled(size: int, block: Quantity | None) -> float:
     return size / (-(-size // block.value) * block.value) if size and block else 1.0
+
+
+class HalfSize(Struct, frozen=True):
+    """Sizes of a product (m, k) by (k, n) at which it reaches half the rate of a large one, as Hockney's n½."""
+
+    m: Annotated[Size | None, "positions or rows"] = None
+    n: Annotated[Size | None, "output channels or columns"] = None
+    k: Annotated[Size | None, "products summed"] = None
+
+    def utilization(self, m: int, n: int, k: int) -> float:
+        """Fraction of the rate of a large product: Π u / (u + u½)."""
+        return _started(m, self.m) * _started(n, self.n) * _started(k, self.k)
+
+
+def _started(size: int, half: Quantity | None) -> float:
+    return size / (size + half.value) if size and half else 1.0
 
 
 class Interval(Struct, frozen=True):
@@ -227,6 +244,10 @@ class Runtime(Struct, frozen=True):
     tiles: Annotated[
         Mapping[Annotated[str, OneOf(CLASS_KEYS)], Tile], "classes whose products are padded to whole blocks"
     ] = field(default_factory=dict)
+    half_sizes: Annotated[
+        Mapping[Annotated[str, OneOf(CLASS_KEYS, KIND_PATTERN)], HalfSize],
+        "classes whose small products are slower than large ones: the sizes at which half the rate is reached",
+    ] = field(default_factory=dict)
     fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
     channel_block: Annotated[
         Count | None,
@@ -298,6 +319,11 @@ class Runtime(Struct, frozen=True):
         if not self.tiles:
             return None
         return self.tiles.get(variant) or self.tiles.get(WIDER.get(variant, "")) or self.tiles.get(op_class)
+
+    def half_size_of(self, kinds: Sequence[str]) -> HalfSize | None:
+        """The sizes at which products of these kinds reach half their rate, where the profile says so."""
+        key = first_of(self.half_sizes, kinds)
+        return self.half_sizes[key] if key else None
 
     @property
     def interval_factors(self) -> tuple[float, float]:

@@ -68,7 +68,7 @@ runtimes:
     # base: another              # another runtime of this profile: what is not said here is as there
     # product: X-CUBE-AI         # its name and versions in tables of measurements
     # versions: ["9", "10"]
-    # skips: zero-channels       # its converter drops channels whose weights are all zero
+    # skips: zero-channels       # its converter drops channels whose weights are all zero; padding: products on it
     # dispatch:
     #   kernel: {{value: 1000 cycles, source: doc, kind: measured}}
     #   run: {{value: 20 µs, source: doc, kind: measured}}
@@ -77,9 +77,14 @@ runtimes:
     # scale: {{value: 1.1, source: doc, kind: calibrated}} # factor on all of its times
     # tiles:                     # blocks of a matrix unit: m positions, n output channels, k products
     #   dense: {{m: {{value: 16, source: doc, kind: datasheet}}, n: {{value: 16, source: doc, kind: datasheet}}}}
+    # half_sizes:                # products of these sizes reach half the rate of large ones
+    #   gemm: {{m: {{value: 8, source: doc, kind: measured}}, n: {{value: 16, source: doc, kind: measured}}}}
+    # channel_block: {{value: 16, source: doc, kind: measured}} # other numbers of channels: unblocked-depthwise
     # efficiency:                # fraction of the peak; `memory`: of the bandwidth
     #   dense: {{value: 0.5, source: doc, kind: measured}}
     #   classes: {classes}
+    # traffic:                   # fraction of the bandwidth that a class or operator reaches, instead of `memory`
+    #   Transpose: {{value: 0.3, source: doc, kind: measured}}
     # fusion: [fold-batchnorm, activation]
     #   patterns: {fusions}
     # interval:                  # factors on the expected time that hold 80 % of runs

@@ -1,6 +1,6 @@
 """Kernel + machine -> time: how long computing and moving take, which of them binds, and why.
 
-    compute_s  = scale · (operations − skipped ones) / (peak(type) · efficiency(class) · tile use)
+    compute_s  = scale · (operations − skipped ones) / (peak(type) · efficiency(class) · tile use · size use)
     memory_s   = scale · Σ_level bytes_level / (bandwidth_level · share of it that the class reaches)
     dispatch_s = scale · what a kernel of the class costs to start
     time       = max(compute_s, memory_s) + (1 − overlap) · min(compute_s, memory_s) + dispatch_s
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from efficiency_cli.graph.model import OpClass
 from efficiency_cli.hardware.kinds import kinds_of
-from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, MemoryLevel, Profile, Runtime
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, HalfSize, MemoryLevel, Profile, Runtime
 from efficiency_cli.roofline.network import Kernel
 
 # what a kernel without a type of its own (moving strings, say) is timed as
@@ -58,6 +58,7 @@ class KernelTime(Struct, frozen=True):
     dtype: str
     peak_dtype: str
     tile_use: float = 1.0
+    size_use: float = 1.0
     spilled_bytes: int = 0
     spill_level: str = ""
     skipped_ops: int = 0
@@ -132,7 +133,8 @@ class Timer:
         reread = self._reread(kernel)
         activation_s = (moved - home.spilled_bytes) / home.level.bytes_per_s + home.spilled_bytes * home.spill_cost
         bound = max(ideal_compute, weight_s + moved / home.level.bytes_per_s)
-        compute_s = scale * ideal_compute / (shares.compute * use)
+        size_use = _size_use(kernel, shares.half_size)
+        compute_s = scale * ideal_compute / (shares.compute * use * size_use)
         weight_s += reread.seconds
         memory_s = scale * (weight_s + activation_s) / share
         overhead_s = scale * shares.overhead_s * kernel.repeat
@@ -153,6 +155,7 @@ class Timer:
             dtype=dtype,
             peak_dtype=peak_dtype,
             tile_use=use,
+            size_use=size_use,
             spilled_bytes=home.spilled_bytes,
             spill_level=home.spill_level,
             skipped_ops=skipped_ops,
@@ -189,7 +192,10 @@ class Timer:
         if key not in self._shares:
             runtime, kinds = self.machine.runtime, kinds_of(*key)
             self._shares[key] = _Shares(
-                runtime.compute_share(kinds), runtime.traffic_share(kinds), runtime.overhead_of(kinds)
+                runtime.compute_share(kinds),
+                runtime.traffic_share(kinds),
+                runtime.overhead_of(kinds),
+                runtime.half_size_of(kinds),
             )
         return self._shares[key]
 
@@ -240,11 +246,12 @@ class _Reread(Struct, frozen=True):
 
 
 class _Shares(Struct, frozen=True):
-    """Fractions of the peak and of the bandwidths, and what a kernel costs to start."""
+    """Fractions of the peak and of the bandwidths, what a kernel costs to start, and when it is half as fast."""
 
     compute: float
     traffic: float
     overhead_s: float
+    half_size: HalfSize | None
 
 
 class _Home(Struct, frozen=True):
@@ -254,6 +261,11 @@ class _Home(Struct, frozen=True):
     spilled_bytes: int = 0
     spill_cost: float = 0.0
     spill_level: str = ""
+
+
+def _size_use(kernel: Kernel, half: HalfSize | None) -> float:
+    product = kernel.product
+    return 1.0 if half is None or product is None else half.utilization(product.m, product.n, product.k)
 
 
 def _resident(profile: Profile, weight_bytes: int, read_bytes: int) -> tuple[MemoryLevel, float]:

@@ -163,6 +163,10 @@ class _Builder:
         if time.tile_use != 1:
             share += " * tile_use"
             self.of["tile_use"] = Operand("tile_use", time.tile_use, "", "the rest fills up the last blocks")
+        if time.size_use != 1:
+            share += " * size_use"
+            said = "small products are slower: Π size / (size + half size)"
+            self.of["size_use"] = Operand("size_use", time.size_use, "", said)
         done = "ops"
         if time.skipped_ops:
             said = "products with all-zero channels, which the runtime drops"

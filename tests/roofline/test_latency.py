@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from efficiency_cli.costs import Product
 from efficiency_cli.errors import ProfileError
 from efficiency_cli.graph.model import MAC_CLASSES, DType, OpClass
-from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Dispatch, Peaks, Profile, Tile
+from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, Dispatch, HalfSize, Peaks, Profile, Tile
 from efficiency_cli.roofline.latency import KernelTime, Machine, Timer
 from efficiency_cli.roofline.network import Kernel
 
@@ -335,6 +335,22 @@ def test_products_are_padded_to_whole_tiles(product: Product, use: float) -> Non
     given_profile = with_runtime(profile(), tiles={"dense": Tile(m=q(16), n=q(32))})
     time = Timer(machine(given_profile), 0).time(replace(kernel(ops=600), product=product))
     assert time.tile_use == pytest.approx(use)
+    assert time.compute_s == pytest.approx(600 / (100 * use))
+    assert time.times.bound_s == 600 / 100
+
+
+@pytest.mark.parametrize(
+    ("product", "use"),
+    [
+        (Product(1, 8, 64, 64), 8 / (8 + 8) * 64 / (64 + 4)),  # m at its half size
+        (Product(9, 1, 4, 64), 1 / (1 + 8) * 4 / (4 + 4)),
+        (None, 1.0),
+    ],
+)
+def test_small_products_are_slower(product: Product | None, use: float) -> None:
+    given_profile = with_runtime(profile(), half_sizes={"dense": HalfSize(m=q(8), n=q(4))})
+    time = Timer(machine(given_profile), 0).time(replace(kernel(ops=600), product=product))
+    assert time.size_use == pytest.approx(use)
     assert time.compute_s == pytest.approx(600 / (100 * use))
     assert time.times.bound_s == 600 / 100
 
