@@ -33,14 +33,15 @@ _MOST_NAMED = 5
 
 
 class _Measured(values.Value):
-    """MODEL=TIME -> (path, seconds)."""
+    """MODEL=TIME -> (path, seconds, the time as written)."""
 
     name = "MODEL=TIME"
     # a path may hold a comma
     envvar_list_splitter = "\n"
 
-    def parse(self, text: str) -> tuple[str, float]:
+    def parse(self, text: str) -> tuple[str, float, str]:
         from efficiency_cli import quantity
+        from efficiency_cli.measure.runs import implausible
 
         path, equals, time = text.rpartition("=")
         if not equals or not path.strip():
@@ -51,7 +52,9 @@ class _Measured(values.Value):
             raise ValueError(f"{error}\nas in: --measured model.onnx=12.3ms") from None
         if not 0 < seconds < math.inf:
             raise ValueError(f"'{values.short(time)}' is not above 0\nas in: --measured model.onnx=12.3ms")
-        return path.strip(), seconds
+        if implausible(seconds):
+            raise ValueError(f"{implausible(seconds)}\nas in: --measured model.onnx=12.3ms")
+        return path.strip(), seconds, time.strip()
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class _Target:
 @options.plain_output
 def command(
     tables: Sequence[str],
-    measured: Sequence[tuple[str, float]],
+    measured: Sequence[tuple[str, float, str]],
     models: str | None,
     machines: _Machines,
     sizes: ModelOptions,
@@ -168,14 +171,14 @@ def command(
     from efficiency_cli.reports.validation import notes_of as assumptions_of
 
     output = replace(output, top=top)
-    targets = output.checked(formats, inputs=[*tables, *(path for path, _ in measured), *machines.hw])
+    targets = output.checked(formats, inputs=[*tables, *(path for path, *_ in measured), *machines.hw])
     runs = _runs(tables, measured, models, machines, sizes)
     placed, unplaced = _placed(runs, machines, keeping=target.path is not None)
     profiles = list({p.profile.path: p.profile for p in placed}.values())
     files = target.files(profiles)
     with Progress("leaving families out", quiet=output.quiet) as progress:
         found = calibrate(placed, unplaced, free=prior == "free", progress=progress)
-    named = [*tables, *(f"{path}={seconds:g}s" for path, seconds in measured)]
+    named = [*tables, *(f"{path}={time}" for path, _, time in measured)]
     _write(found, files, _source(found, tables, len(measured), prior), target.name)
     output.write(targets, lambda t: text_of(t.format, found, named, files, output.view(t)))
     output.notes([*notes_of(found), *assumptions_of(found.before)])
@@ -184,7 +187,7 @@ def command(
 
 def _runs(
     tables: Sequence[str],
-    measured: Sequence[tuple[str, float]],
+    measured: Sequence[tuple[str, float, str]],
     models: str | None,
     machines: _Machines,
     sizes: ModelOptions,
@@ -203,10 +206,10 @@ def _runs(
     if any((sizes.dtype, sizes.weight_bits, sizes.activation_bits)):
         raise UsageError("a measurement is of a model as it is", hint="leave out --dtype and --…-bits")
     runs = [run for table in tables for run in read_runs(table, models)]
-    return runs + [_run(path, seconds, sizes) for path, seconds in measured]
+    return runs + [_run(path, seconds, time, sizes) for path, seconds, time in measured]
 
 
-def _run(path: str, seconds: float, sizes: ModelOptions) -> Run:
+def _run(path: str, seconds: float, time: str, sizes: ModelOptions) -> Run:
     from efficiency_cli.measure.runs import Run, stem
 
     graph = sizes.read(path).graph
@@ -214,7 +217,7 @@ def _run(path: str, seconds: float, sizes: ModelOptions) -> Run:
     axes = {f"{name}[{axis}]": size for name, shape in shapes.items() for axis, size in enumerate(shape)}
     given = bool(sizes.shapes) or sizes.batch is not None
     return Run(
-        place=f"--measured {path}={seconds:g}s",
+        place=f"--measured {path}={time}",
         onnx=path,
         path=path,
         family=stem(path),

@@ -185,10 +185,12 @@ def _judged(found: Validation, runs: str, max_error: float | None) -> int:
     if found.overall is None:
         reasons = reasons_of(found)
         more = [f"and {len(reasons) - _MOST_NAMED} more reasons"] if len(reasons) > _MOST_NAMED else []
+        modelless = all(one.run.path is None for one in found.unplaced)
+        machine = "name the machine and the runtime of all rows: --hw ID --runtime NAME"
         raise Inconclusive(
-            f"none of the {len(found.unplaced):,} measurements in {runs} has an estimate",
+            f"no measurement in {runs} has an estimate",
             where=[*(f"{n:,}: {reason}" for n, reason in reasons[:_MOST_NAMED]), *more],
-            hint="name the machine and the runtime of all rows: --hw ID --runtime NAME",
+            hint="say where the models are: --models DIR" if modelless else machine,
         )
     if max_error is None or found.overall.mape <= max_error:
         return ExitCode.OK

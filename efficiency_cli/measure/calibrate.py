@@ -6,7 +6,7 @@ The estimates of the profiles as they are, and of those with the fit put in, are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,6 +24,8 @@ from efficiency_cli.roofline.latency import Times
 
 # a profile's estimate is as the fit says but for rounding; further off, a kernel is at the bound
 _ROUNDING = 2e-3
+# one network on one machine, measured twice: the public results of microcontrollers are 1.15 apart at most
+_CONTRADICTION = 1.5
 # called with how many of how many steps are done
 Progress = Callable[[int, int], None]
 
@@ -33,7 +35,8 @@ class Calibration(Struct, frozen=True):
     measurement's family.
 
     `alone` are measurements whose scale no other family tells, `repeats` counts rows that repeat one, `bounded` are
-    those that the fit would have faster than the peaks allow. `remarks` belong to the results of `unseen`, or of
+    those that the fit would have faster than the peaks allow, `contradictions` the fastest and the slowest of the same
+    network on the same machine where they are far apart. `remarks` belong to the results of `unseen`, or of
     `after` where no family could be left out.
     """
 
@@ -45,6 +48,7 @@ class Calibration(Struct, frozen=True):
     alone: tuple[Placed, ...]
     repeats: int
     bounded: tuple[Placed, ...] = ()
+    contradictions: tuple[tuple[Placed, Placed], ...] = ()
     remarks: tuple[Remark, ...] = ()
 
     @property
@@ -93,8 +97,22 @@ def calibrate(
             for r, seconds in zip(after.results, predicted, strict=True)
             if r.latency.expected_s > seconds * (1 + _ROUNDING)
         ),
+        contradictions=tuple(_contradictions([c.placed for c in once])),
         remarks=tuple(remarks(judged, found)),
     )
+
+
+def _contradictions(placed: Sequence[Placed]) -> Iterator[tuple[Placed, Placed]]:
+    """The fastest and the slowest run of the same thing, where more than noise is between them."""
+    alike: dict[tuple[object, ...], list[Placed]] = {}
+    for one in placed:
+        run = one.run
+        said = (run.device, run.clock_hz, run.version, run.precision, run.threads, *sorted(run.dims.items()))
+        alike.setdefault((run.path, one.profile.path, one.runtime, *said), []).append(one)
+    for group in alike.values():
+        fast, slow = (pick(group, key=lambda p: p.run.measured_s) for pick in (min, max))
+        if slow.run.measured_s > _CONTRADICTION * fast.run.measured_s:
+            yield fast, slow
 
 
 def left_out(

@@ -257,5 +257,5 @@ class _Solved:
                 left = self.variance_left(name)
                 found.append(Parameter(share, name, float(row[column]), float(sd[self._index(name)]), left))
             for name, left in problem.refused.items():
-                found.append(Parameter(share, name, 1.0, 0.0, left, "these networks do not tell it from the rest"))
+                found.append(Parameter(share, name, 1.0, 0.0, left, "not told from the rest by these networks"))
         return found

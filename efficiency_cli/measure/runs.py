@@ -73,6 +73,8 @@ _MEANT_EXACTLY = tuple(n for n in _COLUMNS if n not in ("note", "source"))
 # how alike an unknown column and a known one are where a slip of the finger is meant (difflib ratio)
 _SLIP = 0.85
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+# a cycle of the fastest clocks, and a quarter of a year
+PLAUSIBLE_S = (1e-10, 1e7)
 # columns named in a message
 _MOST_COLUMNS = 20
 # no number in a table is longer
@@ -103,6 +105,14 @@ class Run(Struct, frozen=True):
     dims: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
     source: str = ""
+
+
+def implausible(seconds: float) -> str:
+    """What is wrong with a measured time that no run of a network can take; '' where it may be one."""
+    shortest, longest = PLAUSIBLE_S
+    if shortest <= seconds <= longest:
+        return ""
+    return f"{seconds:g} s is no time of a network: is the unit right?"
 
 
 def read_runs(path: str, models: str | None = None) -> list[Run]:
@@ -170,6 +180,8 @@ class _Row:
         measured = self.measure(_LATENCY, "time")
         if measured is None and not self.wrong:
             self.refuse(self._column(_LATENCY), "no time is given")
+        elif measured is not None and implausible(measured):
+            self.refuse(self._column(_LATENCY), implausible(measured))
         clock_hz, energy_j = self.measure(_CLOCK, "frequency"), self.measure(_ENERGY, "energy")
         threads, dims = self.threads(), self.dims()
         if self.wrong or measured is None:

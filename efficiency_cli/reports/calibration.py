@@ -21,6 +21,7 @@ from efficiency_cli.reports.validation import (
     signed,
     title_lines,
     without_title,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ def notes_of(found: Calibration) -> list[str]:
     if found.bounded:
         said = "measured faster than the profile's peaks allow: are clock and peaks right?"
         notes.append(f"{rows_text(len(found.bounded))}: {said}")
+    for fast, slow in found.contradictions:
+        what = f"{escaped(fast.run.onnx)} on {fast.profile.id} with {fast.runtime}"
+        times = f"{format_time(fast.run.measured_s)} and {format_time(slow.run.measured_s)}"
+        notes.append(f"{what} was measured at {times}: is one of them wrong?")
     return notes
 
 
@@ -156,10 +161,11 @@ def _parameters(one: Fitted, view: View) -> Iterator[str]:
     head = f"{data['hardware']}, {data['runtime']}"
     yield from grid(_parameter_columns(head, moved), view.width, view.unicode)
     for refused in dict.fromkeys(p["refused"] for p in data["parameters"] if p["refused"]):
-        names = ", ".join(p["name"] for p in data["parameters"] if p["refused"] == refused)
-        yield from flowed("Not fitted", [f"{names}:", refused], view.width, _LABEL)
+        names = ", ".join(_part(p["name"]) for p in data["parameters"] if p["refused"] == refused)
+        yield from wrapped(f"{INDENT}{'Not fitted':<{_LABEL}}", f"{names}: {refused}", view.width)
     if len(moved) == len(data["parameters"]) == 1:
-        yield from flowed("Not fitted", ["all else: for ratios, measure networks of 3 families"], view.width, _LABEL)
+        said = "all else: for ratios, measure networks of 3 families"
+        yield from wrapped(f"{INDENT}{'Not fitted':<{_LABEL}}", said, view.width)
     yield from flowed("Interval", [_signs(f"{_interval(data['interval'])} of the estimate", view)], view.width, _LABEL)
 
 

@@ -252,10 +252,32 @@ def test_faster_than_possible_is_told(effcli, net):
     assert "note: 1 row: measured faster than the profile's peaks allow" in result.err
 
 
+def test_measurements_that_contradict_each_other_are_told(effcli, net):
+    arguments = ["calibrate", "--hw", "cortex-m7", "--measured", f"{net}=40ms", "--measured"]
+    result = effcli(*arguments, f"{net}=400 ms")
+    assert f"note: {net} on cortex-m7 with x-cube-ai was measured at 40.0 ms and 400 ms: is one of them wrong?" in (
+        result.err
+    )
+    assert f"{net}=40ms, {net}=400 ms:" in result.out
+    # a tenth is noise
+    assert "is one of them wrong" not in effcli(*arguments, f"{net}=44ms").err
+
+
+def test_what_no_data_tell_is_named_as_in_the_table(effcli, runs):
+    out = effcli("calibrate", "--runs", runs, "--models", SAMPLES, "--prior", "free").out
+    parts = {"dense MACs", "element-wise work", "moving data", "starting kernels", "starting a run", "depthwise"}
+    lines = [line.removeprefix("  Not fitted") for line in out.splitlines() if line.startswith("  Not fitted")]
+    named = {name.strip() for line in lines for name in line.split(":")[0].split(",")}
+    assert named
+    assert named <= parts | {"attention", "recurrent"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ([], "there is nothing to calibrate to"),
+        (["--measured", "net.onnx=1e-300s", "--hw", "cortex-m7"], "is no time of a network"),
+        (["--measured", "net.onnx=1e9s", "--hw", "cortex-m7"], "is no time of a network"),
         (["--measured", "net.onnx=3ms"], "--measured needs a machine"),
         (["--measured", "net.onnx", "--hw", "cortex-m7"], "is not MODEL=TIME"),
         (["--measured", "net.onnx=3", "--hw", "cortex-m7"], "a unit is required"),

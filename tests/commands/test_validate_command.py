@@ -153,7 +153,7 @@ def test_without_any_estimate_there_is_no_verdict(effcli, tmp_path):
     runs = table(tmp_path, "vww_mobilenetv1_int8.onnx,,Cortex-M99,1,R,1,int8,3,", "gone.onnx,,Cortex-M7,480,,,int8,3,")
     result = effcli("validate", runs, "-f", "json", "--max-error", "50%")
     assert result.code == 3
-    assert "none of the 2 measurements" in result.err
+    assert "no measurement in " in result.err
     report = json.loads(result.out)
     assert (report["results"], report["summary"], len(report["unplaced"])) == ([], [], 2)
     assert effcli("validate", runs).code == 3

@@ -120,7 +120,7 @@ def test_networks_of_one_make_tell_no_ratio(tmp_path):
     # every column is in proportion to every other: nothing but their sum is known
     assert factors(found) == {}
     assert refused(found) == {"depthwise", "vector", "memory", "kernel"}
-    assert all("do not tell it from the rest" in p.refused for p in found.parameters)
+    assert all("not told from the rest by these networks" in p.refused for p in found.parameters)
     assert found.scales[OWN] == pytest.approx(1.5, rel=0.02)
 
 
