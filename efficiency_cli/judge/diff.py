@@ -118,16 +118,18 @@ class Diff(Struct, frozen=True, dict=True):
 
     def outside(self, gauge: Gauge) -> float:
         """The part of the change that belongs to no kernel: what starting a run costs, after less before."""
-        return self._outside(gauge, self.after) - self._outside(gauge, self.before)
+        (rest_before, before), (rest_after, after) = (self._rest(gauge, s) for s in (self.before, self.after))
+        change = rest_after - rest_before
+        # sums in another order differ in their last digits
+        return change if abs(change) > ROUNDING * max(abs(before), abs(after)) else 0.0
 
-    def _outside(self, gauge: Gauge, snapshot: Snapshot) -> float:
+    def _rest(self, gauge: Gauge, snapshot: Snapshot) -> tuple[float, float]:
+        """What no kernel adds, and the whole."""
         part, whole = gauge.part, gauge.of(snapshot, self.on)
         assert part is not None
         if whole is None:
-            return 0.0
-        rest = whole - math.fsum(part(k, self.on) for k in snapshot.kernels)
-        # sums in another order differ in their last digits
-        return rest if abs(rest) > ROUNDING * abs(whole) else 0.0
+            return 0.0, 0.0
+        return whole - math.fsum(part(k, self.on) for k in snapshot.kernels), whole
 
     @property
     def machines_differ(self) -> bool:
