@@ -125,7 +125,7 @@ class Planner:
         if not self.dtype:
             return {}
         running = (n for k, n in enumerate(self.graph.nodes) if n.op in _DEQUANTIZE and k not in self.absorbed)
-        return {n.outputs[0]: alias.get(n.inputs[0], n.inputs[0]) for n in running if _has_ends(n)}
+        return {n.outputs[0]: alias.get(n.inputs[0], n.inputs[0]) for n in running if has_ends(n)}
 
     def _readers_of(self, alias: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, list[int]]:
         readers: dict[str, list[int]] = {}
@@ -145,11 +145,11 @@ class Planner:
 
     def _fold_constant(self, k: int, node: Node) -> None:
         self.absorbed[k] = "constant"
-        if node.op == "DequantizeLinear" and _has_ends(node):
+        if node.op == "DequantizeLinear" and has_ends(node):
             # the narrow weight is what is stored and read
             self.alias[node.outputs[0]] = node.inputs[0]
             self.beside[node.inputs[0]] = tuple(i for i in node.inputs[1:] if i)
-        elif node.domain == "" and (node.op in VIEWS or node.op == "Transpose") and _has_ends(node):
+        elif node.domain == "" and (node.op in VIEWS or node.op == "Transpose") and has_ends(node):
             self.alias[node.outputs[0]] = node.inputs[0]
 
     def _fold_batch_norm(self, k: int, node: Node) -> None:
@@ -179,7 +179,7 @@ class Planner:
     def _absorb_quantization(self) -> None:
         """Q and DQ around the nodes that `dtype` says run in integers cost nothing."""
         for k, node in enumerate(self.graph.nodes):
-            if k in self.absorbed or not _has_ends(node):
+            if k in self.absorbed or not has_ends(node):
                 continue
             if node.op in _DEQUANTIZE and self._all_readers_quantized(node.outputs[0]):
                 self.absorbed[k] = "dequantisation inside the integer kernels that follow"
@@ -247,10 +247,14 @@ class Planner:
         name = quantize.inputs[0]
         source = self._through_views(name)
         k = self.maker.get(source)
-        if source == name or k is None or self.graph.nodes[k].op not in _DEQUANTIZE:
+        if source == name or k is None or not self._dequantizes(k):
             return None
         before = self.graph.nodes[k]
         return None if self._rescaled(before, quantize) else before.inputs[0]
+
+    def _dequantizes(self, k: int) -> bool:
+        node = self.graph.nodes[k]
+        return node.op in _DEQUANTIZE and has_ends(node)
 
     def _rescaled(self, dequantize: Node, quantize: Node) -> bool:
         """Whether scale or zero point are known to change; those that are not in the file are taken for equal."""
@@ -280,7 +284,7 @@ class Planner:
                 continue
             source = self._through_views(name)
             before = self._runner(source)
-            if before is not None and self.graph.nodes[before].op in _DEQUANTIZE:
+            if before is not None and self._dequantizes(before):
                 stored = self.graph.tensors[self.graph.nodes[before].inputs[0]]
                 if stored.dtype is None:
                     return None
@@ -322,13 +326,13 @@ class Planner:
         return True
 
 
-def _has_ends(node: Node) -> bool:
+def has_ends(node: Node) -> bool:
     """Whether the first operand and the first output are there: names may be left out."""
     return bool(node.inputs and node.inputs[0] and node.outputs and node.outputs[0])
 
 
 def _is_view(node: Node) -> bool:
-    return node.domain == "" and node.op in VIEWS and _has_ends(node)
+    return node.domain == "" and node.op in VIEWS and has_ends(node)
 
 
 def followed(alias: Mapping[str, str]) -> dict[str, str]:

@@ -37,7 +37,7 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
         "scale": "MatMul and scalar factors before or behind it",
         "transpose-matmul": "Transpose of the last two axes into the MatMul that reads it",
         "shared-gemm": "products of one operand with several constant weights as one product",
-        "dynamic-quantize": "MatMulInteger or ConvInteger with the Cast and scale behind it",
+        "dynamic-quantize": "MatMulInteger with Cast, scale and bias, and the DynamicQuantizeLinear of it alone",
         "slices": "slices of one tensor along one axis as one Split",
         "reduction": "element-wise chains and the reduction, softmax or normalisation behind or before them",
         "casts": "a Cast to the type that is there: it costs nothing",

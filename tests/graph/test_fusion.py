@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from onnx_text import graph_of
 
 from efficiency_cli.graph.execution import execution_of
-from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, arranged, kernels_of
+from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, arranged, expanded, groups_of, kernels_of
 from efficiency_cli.graph.model import DType, Graph, Kind, Model, Node, Tensor
 from efficiency_cli.graph.patterns import PATTERNS
 from efficiency_cli.roofline.network import Network
 
 CONSTANTS = """float[8,8,1,1] w, float[8,1,1] b, float[8] v, float[1,8,1,1] se, float half = {0.5}, float lo = {0},
     float hi = {6}, int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}, float[8,8,3,3] w3,
-    int64[1] lo8 = {0}, int64[1] hi8 = {3}, int64[1] all8 = {8}"""
+    int64[1] lo8 = {0}, int64[1] hi8 = {3}, int64[1] all8 = {8},
+    int8[8,8,1,1] w8, uint8 u8 = {0}, int8 i8 = {0}, uint16 u16 = {0}"""
 ALL = frozenset({"bias", "activation", "add", "pad", "fold-batchnorm", "pointwise", "movement"})
 
 
@@ -189,16 +190,28 @@ STEPS = [
     "Transpose<perm = [0, 1, 3, 2]>({a})", "Mul({a}, half)", "Sub({a}, {b})", "Slice({a}, lo8, all8)",
     "Cast<to = 1>({a})",
 ]  # fmt: skip
+# a tensor through Q and DQ, and weights through DQ: {{k}} keeps their names apart
+QUANTISED = [
+    "QuantizeLinear({a}, half, u8) t{k} = DequantizeLinear(q{k}, half, u8)",
+    "QuantizeLinear({a}, half, i8) t{k} = DequantizeLinear(q{k}, half, i8)",
+    "QuantizeLinear({a}, half, u16) t{k} = DequantizeLinear(q{k}, half, u16)",
+    "DequantizeLinear(w8, half, i8) t{k} = Conv({a}, q{k})",
+    "DequantizeLinear(w8, half, i8) c{k} = Conv({a}, q{k}) r{k} = QuantizeLinear(c{k}, half, u8)"
+    " t{k} = DequantizeLinear(r{k}, half, u8)",
+    "Relu({a}) r{k} = QuantizeLinear(q{k}, half, i8) t{k} = DequantizeLinear(r{k}, half, i8)",
+]
+DECIDING = frozenset({"qdq-units", "qdq-unsigned"})
 
 
 @st.composite
 def some_networks(draw: st.DrawFn) -> Graph:
-    """Up to twelve nodes, each reading any tensors before it; what nobody reads leaves the graph."""
+    """Up to twelve steps, each reading any tensors before it; what nobody reads leaves the graph."""
     names, text = ["x"], ""
     for k in range(draw(st.integers(1, 12))):
-        step = draw(st.sampled_from(STEPS))
+        quantised = draw(st.booleans())
+        step = draw(st.sampled_from(QUANTISED if quantised else STEPS))
         a, b = draw(st.sampled_from(names[-3:])), draw(st.sampled_from(names))
-        text += f" t{k} = {step.format(a=a, b=b)}"
+        text += f" {'q' if quantised else 't'}{k} = {step.format(a=a, b=b, k=k)}"
         names.append(f"t{k}")
     unread = [n for n in names if not any(f"{open_}{n}{close}" in text for open_ in "( " for close in "),")]
     outputs = ", ".join(f"float[] {n}" for n in dict.fromkeys([*unread, names[-1]]))
@@ -209,14 +222,14 @@ def some_networks(draw: st.DrawFn) -> Graph:
 @given(some_networks(), st.sets(st.sampled_from(sorted(PATTERNS))))
 def test_every_node_that_runs_is_in_one_kernel_and_kernels_can_run_in_order(g: Graph, patterns: set[str]) -> None:
     execution = arranged(g, execution_of(g), frozenset(patterns))
-    groups = kernels_of(g, execution, patterns)
+    groups = [tuple(group.nodes) for group in groups_of(g, execution, expanded(patterns))]
     assert sorted(k for group in groups for k in group) == [
         k for k in range(len(g.nodes)) if k not in execution.absorbed
     ]
-    made = {execution.resolve(i) for i in g.inputs} | {n for n, t in g.tensors.items() if t.is_constant}
+    made = {execution.resolve(i) for i in g.inputs} | {n for n, t in g.tensors.items() if execution.is_constant(t)}
     for group in groups:
         own = {execution.resolve(o) for k in group for o in g.nodes[k].outputs}
-        assert {execution.resolve(i) for k in group for i in g.nodes[k].inputs} <= made | own
+        assert {execution.source(k, i) for k in group for i in g.nodes[k].inputs} <= made | own
         made |= own
 
 
@@ -245,11 +258,26 @@ def test_another_pattern_never_makes_more_kernels(g: Graph, patterns: set[str], 
 @given(some_networks(), st.sets(st.sampled_from(sorted(PATTERNS))))
 def test_no_pattern_changes_the_work_or_adds_bytes(g: Graph, patterns: set[str]) -> None:
     network = Network(Model(graph=g, path="m", file_bytes=0, ir_version=10, opset={"": 18}, producer="", dims={}))
-    alone, fused = network.kernels(()), network.kernels(patterns)
-    for counted in ("macs", "ops"):
-        assert sum(getattr(k, counted) for k in fused) == sum(getattr(k, counted) for k in alone)
+    raw, fused = network.kernels(()), network.kernels(patterns)
+    assert sum(k.macs for k in fused) == sum(k.macs for k in raw)
+    read = [{n for k in kernels for n in k.weights if g.tensors[n].kind is Kind.WEIGHT} for kernels in (raw, fused)]
+    assert read[0] == read[1]
+    # Q and DQ that a runtime does not fuse are more work and bytes than plain counting has
+    alone = network.kernels(patterns & DECIDING)
+    assert sum(k.ops for k in fused) == sum(k.ops for k in alone)
     assert len(fused) <= len(alone)
     assert sum(k.bytes_moved for k in fused) <= sum(k.bytes_moved for k in alone)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_networks())
+def test_q_dq_that_a_runtime_does_not_fuse_only_add(g: Graph) -> None:
+    network = Network(Model(graph=g, path="m", file_bytes=0, ir_version=10, opset={"": 18}, producer="", dims={}))
+    raw, arm, x86 = (network.kernels(p) for p in ((), ("qdq-units",), tuple(DECIDING)))
+    assert sum(k.macs for k in raw) == sum(k.macs for k in arm) == sum(k.macs for k in x86)
+    products = [sum(k.macs > 0 and k.dtype is not DType.FLOAT32 for k in kernels) for kernels in (arm, raw)]
+    assert products == sorted(products)
+    assert all(k.dtype in (DType.FLOAT32, DType.INT8) for kernels in (arm, x86) for k in kernels if k.macs)
 
 
 @settings(max_examples=300, deadline=None)
@@ -257,6 +285,7 @@ def test_no_pattern_changes_the_work_or_adds_bytes(g: Graph, patterns: set[str])
 def test_nodes_that_lack_operands_or_results_are_left_alone(data: st.DataObject, patterns: set[str]) -> None:
     """Damaged files have any number of operands, and attributes of any type."""
     ops = ["MatMul", "Mul", "Div", "Add", "Transpose", "Softmax", "Cast", "Conv", "Slice", "Pad", "LayerNormalization"]
+    ops += ["QuantizeLinear", "DequantizeLinear", "Relu", "Clip", "MatMulInteger", "DynamicQuantizeLinear", "Gemm"]
     names, nodes = ["", "x", "w"], []
     for k in range(data.draw(st.integers(1, 6))):
         inputs = tuple(data.draw(st.lists(st.sampled_from(names), max_size=3)))
@@ -270,4 +299,4 @@ def test_nodes_that_lack_operands_or_results_are_left_alone(data: st.DataObject,
     g = Graph("g", tuple(nodes), tensors, ("x",), tuple(names[-1:]))
     execution = arranged(g, execution_of(g), frozenset(patterns))
     running = [k for k in range(len(nodes)) if k not in execution.absorbed]
-    assert sorted(k for group in kernels_of(g, execution, patterns) for k in group) == running
+    assert sorted(k for group in groups_of(g, execution, expanded(patterns)) for k in group.nodes) == running

@@ -61,9 +61,6 @@ _WRITTEN = (
     ("rmsnorm", "RMSNormalization", f"Mul(({_DIVIDED} | {_RECIPROCAL}), c)"),
     ("rmsnorm", "RMSNormalization", f"({_DIVIDED} | {_RECIPROCAL})"),
     ("softmax", "Softmax", "Div(e:Exp((Sub(x, ReduceMax(x)) | x)), ReduceSum(e))"),
-    ("dynamic-quantize", "MatMulIntegerToFloat", "Mul(Cast(MatMulInteger(x, y)), (Mul(s, c) | s))"),
-    ("dynamic-quantize", "MatMulIntegerToFloat", "Mul(Cast(MatMulInteger(x, c)), (Mul(s, c) | s))"),
-    ("dynamic-quantize", "ConvIntegerToFloat", "Mul(Cast(ConvInteger(x, c)), (Mul(s, c) | s))"),
 )
 
 

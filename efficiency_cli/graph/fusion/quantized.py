@@ -13,7 +13,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 
 from efficiency_cli.graph.constants import is_folded
-from efficiency_cli.graph.execution import VIEW, Execution, Planner, compute_type
+from efficiency_cli.graph.execution import VIEW, Execution, Planner, compute_type, has_ends
 from efficiency_cli.graph.model import DType, Graph, Node
 
 _BYTE = 8
@@ -86,7 +86,8 @@ class _Units(Planner):
             super()._fold_batch_norm(k, node)
 
     def _op_of(self, k: int | None) -> str:
-        return self.graph.nodes[k].op if k is not None else ""
+        """Its operator; '' where there is no such node or it lacks an end, as in damaged files."""
+        return self.graph.nodes[k].op if k is not None and has_ends(self.graph.nodes[k]) else ""
 
     # --- types -----------------------------------------------------------------------------
 
@@ -140,7 +141,7 @@ class _Units(Planner):
 
     def _is_saturated(self, node: Node) -> bool:
         """Whether this Relu or Clip stands before a QuantizeLinear whose range is no wider than its own."""
-        if node.op not in _SATURATING or node.domain or not (node.inputs and node.outputs and node.outputs[0]):
+        if node.op not in _SATURATING or node.domain or not has_ends(node):
             return False
         name = node.outputs[0]
         readers = self.readers.get(name, [])
@@ -170,7 +171,7 @@ class _Units(Planner):
     def _unit_type(self, node: Node) -> DType | None:
         """The type that the operator's integer kernel computes in; None where it has none for what is around it."""
         kind = _KINDS.get(node.op)
-        if kind is None or node.domain or not (node.inputs and node.inputs[0]):
+        if kind is None or node.domain or not has_ends(node):
             return None
         types = {name: self._operand_type(name) for name in node.inputs if self._is_float(name)}
         first = types.get(node.inputs[0]) or next(iter(types.values()), None)
@@ -211,7 +212,8 @@ class _Units(Planner):
         if signed and (weight is not data or (self.unsigned and node.op != "Gemm")):
             return False
         result = node.outputs[0]
-        raw = not any(self._op_of(k) == "QuantizeLinear" for k in self.readers.get(result, ()))
+        quantizers = any(self._op_of(k) == "QuantizeLinear" for k in self.readers.get(result, ()))
+        raw = not quantizers and self._quantizer(result) is None
         if raw and node.op == "Conv":
             return False
         bias = node.inputs[2] if len(node.inputs) > 2 else ""
@@ -227,7 +229,7 @@ class _Units(Planner):
     def _revive_constants(self) -> None:
         """A DequantizeLinear of weights is computed at each run where a product in floating point reads it."""
         for k, node in enumerate(self.graph.nodes):
-            if node.op != "DequantizeLinear" or k not in self.absorbed or not is_folded(node, self.graph):
+            if self._op_of(k) != "DequantizeLinear" or k not in self.absorbed or not is_folded(node, self.graph):
                 continue
             name = node.outputs[0]
             readers = self.readers.get(name, [])
@@ -249,8 +251,8 @@ class _Units(Planner):
         return bool(readers) and all(k in self.dtype or self._requantizes(k) for k in readers)
 
     def _requantizes(self, k: int) -> bool:
-        node = self.graph.nodes[k] if k >= 0 else None
-        return node is not None and node.op == "QuantizeLinear" and self._requantized_view(node) is not None
+        quantizes = k >= 0 and self._op_of(k) == "QuantizeLinear"
+        return quantizes and self._requantized_view(self.graph.nodes[k]) is not None
 
     def _requantized_view(self, quantize: Node) -> str | None:
         """As in counting, and the types on both sides are the same."""

@@ -12,13 +12,14 @@ from msgspec import Struct
 
 from efficiency_cli.graph.fusion.attention import attention_of
 from efficiency_cli.graph.fusion.decompositions import BY_ROOT
+from efficiency_cli.graph.fusion.dynamic import dynamic_products
 from efficiency_cli.graph.fusion.expression import matches
 from efficiency_cli.graph.fusion.flow import ONNX, Flow, is_complete
 from efficiency_cli.graph.fusion.products import product_of
 
 ATTENTION = "Attention"
 _PRODUCT_PATTERNS = frozenset({"scale", "transpose-matmul"})
-_EXPRESSIONS = frozenset(d.pattern for these in BY_ROOT.values() for d in these)
+_EXPRESSIONS = frozenset(d.pattern for these in BY_ROOT.values() for d in these) | {"dynamic-quantize"}
 
 
 class Unit(Struct, frozen=True):
@@ -82,6 +83,8 @@ def _operators(flow: Flow, k: int, patterns: frozenset[str]) -> Iterator[tuple[s
     node = flow.graph.nodes[k]
     if "attention" in patterns and (nodes := attention_of(flow, k)) is not None:
         yield ATTENTION, nodes
+    if "dynamic-quantize" in patterns and node.op in ("Add", "Mul"):
+        yield from dynamic_products(flow, k)
     for decomposition in BY_ROOT.get(node.op, ()):
         if decomposition.pattern in patterns:
             for match in matches(flow, decomposition.expression, node.outputs[0]):
