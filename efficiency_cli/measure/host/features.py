@@ -1,12 +1,18 @@
-"""What each case of the grid computes and moves, in the terms of the time model: rows of a linear fit.
+"""What each case of the grid computes and moves, in the terms of the time model: what a fit has to explain.
 
-A kernel's time is t0 of its kind + operations / peak · slope of its kind + seconds of its bytes · traffic of its kind:
-all of them unknowns here, none for the rest of the program, which divides by efficiencies and shares.
+A kernel takes, with the rates of the machine at its peaks in compute_s and memory_s,
+
+    c = compute_s · slope[kind] · Π (1 + half[kind] / size)      over the sizes m, n, k of its product
+    m = memory_s · slope[kind]
+    start[kind] + max(c, m) + (1 − overlap) · min(c, m)
+
+Slopes, halves and starts are unknown here and none for the rest of the program, which divides by efficiencies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -16,65 +22,75 @@ from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.roofline.estimate import estimate
 from efficiency_cli.roofline.latency import KernelTime, is_unblocked
 
-START, COMPUTE, MOVE = "start", "compute", "move"
-# of these each operator computes at a rate of its own
+# the parts of a kernel's time; HALVES are of the sizes m, n and k
+RUN, START, COMPUTE, MOVE = "run", "start", "compute", "move"
+HALVES = ("half m", "half n", "half k")
+# of these each operator computes at a rate of its own, though it multiplies and adds
 _BY_OPERATOR = frozenset({OpClass.RECURRENT, OpClass.POOLING, OpClass.NORMALIZATION, OpClass.SOFTMAX})
-PLAIN = "float32"
+NARROW = ("int4", "int8", "int16")
 
 
 class Unknown(Struct, frozen=True, order=True):
-    """One number to find: `part` is START, COMPUTE or MOVE, `kind` a key of the profile."""
+    """One number to find: `part` is START, COMPUTE, MOVE or one of HALVES, `kind` a key of the profile."""
 
     part: str
     kind: str
 
 
-class Row(Struct, frozen=True):
-    """A network: seconds a unit of each unknown, and the kernels it has."""
+class Term(Struct, frozen=True):
+    """Kernels that are alike: `kind` tells their rate and start, `moving` how they move their data.
 
-    terms: Mapping[Unknown, float]
-    kernels: int
+    Seconds are at the machine's peaks, `starts` how often one starts, `sizes` those of its product, (0, 0, 0) without.
+    """
+
+    kind: str
+    moving: str
+    op_class: str
+    compute_s: float
+    memory_s: float
+    starts: float
+    sizes: tuple[int, int, int] = (0, 0, 0)
+
+
+# terms with how often each occurs
+Row = Sequence[tuple[Term, int]]
 
 
 def row_of(model: Model, plain: Profile) -> Row:
     """The terms of a network on a profile whose shares are all one and whose kernels start in no time."""
-    runtime, times = plain.runtime(), estimate(model, plain).times
-    terms: dict[Unknown, float] = {}
-    for time in times:
-        for unknown, seconds in _terms(time, is_unblocked(time.kernel, runtime)):
-            terms[unknown] = terms.get(unknown, 0.0) + seconds
-    return Row(terms, len(times))
+    runtime = plain.runtime()
+    times = estimate(model, plain).times
+    return list(Counter(_term(time, is_unblocked(time.kernel, runtime)) for time in times).items())
 
 
-def _terms(time: KernelTime, unblocked: bool) -> Iterator[tuple[Unknown, float]]:
+def _term(time: KernelTime, unblocked: bool) -> Term:
     kernel = time.kernel
-    fine, coarse = kinds(time, unblocked)
-    yield Unknown(START, fine), float(kernel.repeat)
-    if time.compute_s:
-        yield Unknown(COMPUTE, fine), time.compute_s
-    if time.memory_s:
-        # what computes nothing is told apart by what it moves
-        yield Unknown(MOVE, coarse if kernel.ops else fine), time.memory_s
+    kind, moving = _kinds(time, unblocked)
+    product = kernel.product
+    sizes = (product.m, product.n, product.k) if product else (0, 0, 0)
+    op_class = kernel.op_class.value
+    return Term(kind, moving, op_class, time.compute_s, time.memory_s, float(kernel.repeat), sizes)
 
 
-def kinds(time: KernelTime, unblocked: bool) -> tuple[str, str]:
-    """The kind that tells a kernel's rate and what it costs to start, and the one that tells how it moves its data."""
+def _kinds(time: KernelTime, unblocked: bool) -> tuple[str, str]:
     kernel = time.kernel
     op_class = kernel.op_class.value
     narrow = f"{time.dtype}-" if kernel.dtype is not None and kernel.dtype.is_narrow_integer else ""
     if kernel.op_class in MAC_CLASSES and kernel.op_class not in _BY_OPERATOR:
-        fine = kernel.variant or op_class
-        if unblocked:
-            fine = f"unblocked-{WIDER.get(fine, fine)}"
-        return f"{narrow}{fine}", f"{narrow}{fine}"
-    return f"{narrow}{kernel.operator}", f"{narrow}{op_class}"
+        kind = kernel.variant or op_class
+        kind = f"unblocked-{WIDER.get(kind, kind)}" if unblocked else kind
+        return f"{narrow}{kind}", f"{narrow}{kind}"
+    operator = kernel.variant or kernel.operator.removeprefix("QLinear")
+    # what computes nothing is told apart by how it moves its data
+    moving = operator if kernel.op_class is OpClass.MOVEMENT else op_class
+    return f"{narrow}{operator}", f"{narrow}{moving}"
 
 
-def class_of(kind: str) -> str:
+def is_narrow(kind: str) -> bool:
+    """Whether a kind is of a narrow type: int8-gemm."""
+    return kind.partition("-")[0] in NARROW
+
+
+def plain_kind(kind: str) -> str:
     """A kind without its type: int8-gemm -> gemm."""
-    return kind.partition("-")[2] if kind.startswith(("int8-", "int16-", "int4-")) else kind
-
-
-def unknowns(rows: Sequence[Row]) -> list[Unknown]:
-    """All that the rows have, in an order that is always the same."""
-    return sorted({u for row in rows for u in row.terms})
+    return kind.partition("-")[2] if is_narrow(kind) else kind

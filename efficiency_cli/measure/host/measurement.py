@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.errors import ModelError
 from efficiency_cli.graph.model import Model
@@ -15,7 +16,7 @@ from efficiency_cli.measure.host.counterparts import Pair, paired
 from efficiency_cli.measure.host.inputs import inputs_of
 from efficiency_cli.measure.host.machine import Host, free_bytes
 from efficiency_cli.measure.host.profile_run import KernelRun, kernel_runs
-from efficiency_cli.measure.host.session import CPU, Session, Settings, version
+from efficiency_cli.measure.host.session import CPU, FLUSHING, Session, Settings, restore_floats, version
 from efficiency_cli.measure.host.timing import MANY_OUTLIERS, Timed, Wanted, timed
 from efficiency_cli.measure.host.weights import absent_weights, random_files
 from efficiency_cli.roofline.estimate import Estimate
@@ -94,24 +95,33 @@ def measure(model: Model, host: Host, how: How, progress: Progress | None = None
         )
     most = int(_FREE_FOR_WEIGHTS * free_bytes())
     files = random_files(absent, model, most_bytes=most) if absent else {}
-    settings = how.settings
-    feeds = inputs_of(model)
-    session = Session(model.path, settings, files=files, name=model.path)
-    run = session.runner(feeds)
-    found = timed(run, how.wanted, progress=_told(progress, "measuring"))
-    del session, run
-    kernels: Sequence[KernelRun] = ()
-    if how.kernels and not found.interrupted:
-        kernels = _profiled(model, settings, files, feeds, found, progress)
+    settings = replace(how.settings, config={**how.settings.config, **FLUSHING}) if files else how.settings
+    try:
+        found, kernels = _timed(model, settings, files, how, progress)
+    finally:
+        restore_floats()
     return Measurement(
         model=model,
         host=host,
-        settings=settings,
+        settings=how.settings,
         timed=found,
         runtime_version=version(),
         kernels=tuple(kernels),
         drawn_bytes=sum(len(f) for f in files.values()),
     )
+
+
+def _timed(
+    model: Model, settings: Settings, files: dict[str, object], how: How, progress: Progress | None
+) -> tuple[Timed, Sequence[KernelRun]]:
+    feeds = inputs_of(model)
+    session = Session(model.path, settings, files=files, name=model.path)
+    run = session.runner(feeds)
+    found = timed(run, how.wanted, progress=_told(progress, "measuring"))
+    del session, run
+    if not how.kernels or found.interrupted:
+        return found, ()
+    return found, _profiled(model, settings, files, feeds, found, progress)
 
 
 def _told(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

@@ -57,7 +57,7 @@ def _others() -> Iterator[Case]:
         "Sigmoid",
         "Borders",
     ):
-        for c, hw in ((64, 28), (128, 14), (256, 28)):
+        for c, hw in ((64, 28), (128, 14), (256, 28), (64, 7), (16, 8)):
             yield Case(f"int8 {op} {c}x{hw}", _narrow_op(op, c, hw), quick=hw == 14)
 
 
