@@ -229,6 +229,9 @@ def _how_to_judge(verdict: Verdict) -> str:
         return "write the baseline, and commit it: effcli check --update-baseline"
     if any(r.gaps for r in verdict.results):
         return "give rules for operators: --ops FILE; sizes: --dim NAME=N; or leave out --strict"
+    machines = [r.machine for r in verdict.results if any(f.inconclusive for f in r.findings)]
+    if machines and all(machines):
+        return f"leave it out, or write a profile that has it: effcli hw new my-board --from {machines[0]}"
     return "name a machine: --hw ID, or hardware: ID in the config; list them: effcli hw list"
 
 

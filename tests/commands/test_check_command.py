@@ -183,6 +183,15 @@ def test_a_phase_and_a_cache(effcli):
     assert found["kv_cache"]["status"] == "fail"
 
 
+def test_what_a_machine_does_not_tell_has_a_next_step(effcli):
+    asked = ("check", KEYWORD, "--max", "energy=1mJ")
+    assert "hint: name a machine: --hw ID" in effcli(*asked).err
+    result = effcli(*asked, "--hw", "cortex-m3")
+    assert result.code == 3
+    assert "the profile of cortex-m3 has no energy figures" in result.err
+    assert "effcli hw new my-board --from cortex-m3" in result.err
+
+
 def test_a_baseline_that_is_named_must_exist(effcli):
     result = effcli("check", KEYWORD, "--max", "macs_increase=1%", "--baseline", "no.json")
     assert result.code == 2
