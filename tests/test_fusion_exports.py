@@ -43,7 +43,7 @@ def kernels(name: str, *patterns: str) -> int:
 
 
 # patterns that decide which nodes run, and not only which run together
-DECIDING = frozenset({"qdq-units", "qdq-unsigned"})
+DECIDING = frozenset({"qdq-units", "qdq-unsigned", "qdq-nhwc"})
 
 
 def check(found: Network) -> None:

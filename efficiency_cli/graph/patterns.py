@@ -19,6 +19,7 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
         "qdq": "Q/DQ around an operator (part of the counting: always)",
         "qdq-units": "Q/DQ only around operators with kernels for their types; the others in float, Q and DQ kernels",
         "qdq-unsigned": "with qdq-units: int8 becomes uint8 where one DQ reads it, no product takes int8 activations",
+        "qdq-nhwc": "with qdq-units: integer convolutions are channels last, a Transpose where images enter or leave",
         "pointwise": "chains of element-wise operators of one shape",
         "movement": "Transpose, Slice, Split, Concat … written to their places by what makes their operand",
         "matmul-add": "a constant vector added to a product with constant weights",
@@ -50,9 +51,9 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
 DEFAULT_PATTERNS = frozenset({"bias", "activation", "add", "pad"})
 
 _ONNXRUNTIME = (
-    "fold-batchnorm", "qdq", "qdq-units", "qdq-unsigned", "pad", "matmul-add", "simple-activation", "conv-add", "silu",
-    "gelu", "layernorm", "rmsnorm-division", "add-layernorm", "scale", "transpose-matmul", "dynamic-quantize", "slices",
-    "transpose-pairs", "casts",
+    "fold-batchnorm", "qdq", "qdq-units", "qdq-unsigned", "qdq-nhwc", "pad", "matmul-add", "simple-activation",
+    "conv-add", "silu", "gelu", "layernorm", "rmsnorm-division", "add-layernorm", "scale", "transpose-matmul",
+    "dynamic-quantize", "slices", "transpose-pairs", "casts",
 )  # fmt: skip
 
 # a compiler for GPUs that generates element-wise and reducing kernels and has ones for attention

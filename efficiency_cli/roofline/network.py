@@ -15,7 +15,16 @@ from efficiency_cli.costs import Product, Reread, Work, work_of
 from efficiency_cli.costs.control_flow import Body, Choices, bodies_of
 from efficiency_cli.graph.constants import Stored, stored_constants
 from efficiency_cli.graph.execution import Execution, compute_type, execution_of, narrow_bytes
-from efficiency_cli.graph.fusion import DEFAULT_PATTERNS, Group, arranged, expanded, groups_of, kernels_of
+from efficiency_cli.graph.fusion import (
+    DEFAULT_PATTERNS,
+    Group,
+    Inserted,
+    arranged,
+    expanded,
+    groups_of,
+    inserted_nodes,
+    kernels_of,
+)
 from efficiency_cli.graph.model import MAC_CLASSES, DType, Graph, Model, Node, OpClass
 from efficiency_cli.roofline.labels import op_label
 
@@ -243,13 +252,26 @@ class _KernelBuilder:
         execution = arranged(scope.graph, scope.execution, self.patterns)
         if execution is not scope.execution:
             scope = replace(scope, execution=execution)
+        inserted = inserted_nodes(scope.graph, execution, self.patterns)
         for group in groups_of(scope.graph, execution, self.patterns):
+            while inserted and inserted[0].before <= max(group.nodes):
+                self.kernels.append(_inserted(len(self.kernels), scope, inserted.pop(0)))
             inner = scope.inner.get(group.nodes[0])
             if inner is not None:
                 for body in inner:
                     self.add(body)
             elif not all(scope.works[k].view for k in group.nodes):
                 self.kernels.append(_kernel(len(self.kernels), scope, group))
+        self.kernels.extend(_inserted(len(self.kernels) + k, scope, one) for k, one in enumerate(inserted))
+
+
+def _inserted(index: int, scope: Scope, one: Inserted) -> Kernel:
+    """The kernel of a node that the runtime adds: it has none of the network's nodes."""
+    graph = Graph(one.node.name, (one.node,), one.tensors, (one.source,), one.node.outputs)
+    source = {} if graph.tensors[one.source].is_constant else {one.source: key_in(scope, one.source)}
+    alone = Scope(graph, execution_of(graph), (work_of(one.node, graph),), scope.path, scope.repeat, source, {})
+    (group,) = groups_of(graph, alone.execution, frozenset())
+    return replace(_kernel(index, alone, group), nodes=(), ops_named=())
 
 
 # the class of operators that are written as several nodes

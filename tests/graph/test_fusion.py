@@ -200,7 +200,7 @@ QUANTISED = [
     " t{k} = DequantizeLinear(r{k}, half, u8)",
     "Relu({a}) r{k} = QuantizeLinear(q{k}, half, i8) t{k} = DequantizeLinear(r{k}, half, i8)",
 ]
-DECIDING = frozenset({"qdq-units", "qdq-unsigned"})
+DECIDING = frozenset({"qdq-units", "qdq-unsigned", "qdq-nhwc"})
 
 
 @st.composite

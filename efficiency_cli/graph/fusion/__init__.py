@@ -12,11 +12,23 @@ from collections.abc import Iterable
 
 from efficiency_cli.graph.execution import Execution
 from efficiency_cli.graph.fusion.grouping import Group, groups_of
+from efficiency_cli.graph.fusion.inserted import Inserted, inserted_nodes
 from efficiency_cli.graph.fusion.spared import arranged
 from efficiency_cli.graph.model import Graph
 from efficiency_cli.graph.patterns import DEFAULT_PATTERNS, PATTERNS, SETS, expanded
 
-__all__ = ["DEFAULT_PATTERNS", "PATTERNS", "SETS", "Group", "arranged", "expanded", "groups_of", "kernels_of"]
+__all__ = [
+    "DEFAULT_PATTERNS",
+    "PATTERNS",
+    "SETS",
+    "Group",
+    "Inserted",
+    "arranged",
+    "expanded",
+    "groups_of",
+    "inserted_nodes",
+    "kernels_of",
+]
 
 
 def kernels_of(graph: Graph, execution: Execution, patterns: Iterable[str]) -> list[tuple[int, ...]]:
