@@ -53,11 +53,6 @@ class Finding(Struct, frozen=True):
             return 0.0
         return self.value - self.budget.limit if self.budget.side == "max" else self.budget.limit - self.value
 
-    @property
-    def least_limit(self) -> float | None:
-        """The limit with which it would hold."""
-        return self.value
-
 
 ACCEPTED = "the baseline is updated"
 

@@ -9,7 +9,7 @@ import pytest
 from rf_networks import Net, alexnet_v2, inception_v2, mobilenet_v1, resnet_v1, vgg_16, vgg_a
 
 from efficiency_cli.graph.model import DType, Graph, Kind, Node, Tensor
-from efficiency_cli.graph.receptive_field import Field, last_bounded, output_fields, receptive_fields
+from efficiency_cli.graph.receptive_field import Field, output_fields, receptive_fields
 
 SHARED = Path(__file__).parents[3] / "shared"
 INF = math.inf
@@ -486,17 +486,6 @@ def test_global_pooling_is_unbounded_and_names_itself(key: str) -> None:
     f = field(net, net.add("Gemm", [flat, net.constant((8, 10))], (1, 10)))
     assert (f.size, f.unbounded_by) == ((INF, INF), "pool")
     assert (f.bounded_size, f.stride) == ((5, 5), (2, 2))
-
-
-def test_last_bounded_is_what_is_pooled() -> None:
-    net = Net(x=(1, 3, 32, 32))
-    x = net.same("Relu", net.conv("x", 5, 2), name="features")
-    pooled = net.add("ReduceMean", [x, net.numbers(2, 3)], (1, 8), keepdims=0)
-    net.conv("x", 3, name="aside")
-    found = last_bounded(net.graph(pooled))
-    assert found is not None
-    assert (found[0], found[1].size) == ("features", (5, 5))
-    assert last_bounded(Net(x=(1, 3)).graph("x")) is None
 
 
 def test_mean_over_one_axis_bounds_the_other() -> None:

@@ -69,19 +69,6 @@ def output_fields(graph: Graph) -> Mapping[str, Field]:
     return {name: fields[name] for name in graph.outputs if name in fields}
 
 
-def last_bounded(graph: Graph) -> tuple[str, Field] | None:
-    """The tensor with the largest field that is finite along every axis, and that field.
-
-    Of several the last: where a classifier pools globally, the tensor that it pools.
-    """
-    best: tuple[str, Field] | None = None
-    for name, field in receptive_fields(graph).items():
-        finite = math.inf not in field.size
-        if finite and (best is None or math.prod(field.size) >= math.prod(best[1].size)):
-            best = name, field
-    return best
-
-
 def _field(layout: Layout, found: Trace) -> Field | None:
     """The field of the input that the layout follows best; None where no spatial axis reaches it."""
     windows = _spatial_windows(layout, found.touched)
