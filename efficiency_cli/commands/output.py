@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DEFAULT_TOP = 5
 TABLE = "table"
 READING = (TABLE, "markdown")
+# lines on standard error that are sentences; hints and errors hold commands and paths to copy
+_PROSE = ("note: ", "FAIL: ")
 # GitHub gives each step of a job this file, to which reports are added
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
@@ -245,12 +247,24 @@ def discard_stdout() -> None:
 
 
 def say(line: str) -> None:
-    """One line on standard error, whatever it holds made safe."""
+    """One line on standard error, whatever it holds made safe; prose between its words, where a terminal is narrow."""
     from efficiency_cli.reports.escape import escaped
 
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            print(escaped(line), file=sys.stderr, flush=True)
+            safe = escaped(line)
+            lines = _folded(safe) if sys.stderr.isatty() and safe.startswith(_PROSE) else [safe]
+            print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _folded(line: str) -> list[str]:
+    """Several lines no wider than the terminal; a path stays whole, so that it can be copied."""
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    if len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _terminal() -> bool:

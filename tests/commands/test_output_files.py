@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from efficiency_cli.commands.output import OutputOptions, check_writable, emit, write_file
+from efficiency_cli.commands.output import OutputOptions, check_writable, emit, say, write_file
 from efficiency_cli.commands.values import Target
 from efficiency_cli.errors import UsageError
 
@@ -243,3 +243,27 @@ def test_markdown_and_json_files_of_several_machines(effcli, vww):
     assert result.code == 0
     assert [r["hardware"]["id"] for r in json.loads(Path("r.json").read_text())["results"]] == ["cortex-m7", "a100"]
     assert "a100" in result.out
+
+
+@pytest.mark.parametrize("start", ["note: ", "FAIL: "])
+def test_prose_breaks_between_words_on_a_narrow_terminal(monkeypatch, capsys, start):
+    path = "models/" + "a" * 40 + ".onnx"
+    line = f"{start}{path} is over the limit, by a good deal"
+    say(line)
+    assert capsys.readouterr().err == f"{line}\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    say(line)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 1
+    # a path is never cut
+    assert path in "\n".join(lines)
+    assert all(len(one) <= 40 for one in lines if path not in one)
+    assert " ".join(one.strip() for one in lines) == line
+
+
+def test_what_is_to_be_copied_is_never_broken(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    say("hint: write the baseline: effcli check --update-baseline")
+    assert capsys.readouterr().err == "hint: write the baseline: effcli check --update-baseline\n"
