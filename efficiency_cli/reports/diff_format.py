@@ -63,7 +63,9 @@ class AttributionPart(TypedDict):
 
     change: float
     kernels: float
-    outside: Annotated[float, Meta(description="of no kernel: what starting a run costs")]
+    outside: Annotated[
+        float, Meta(description="of no kernel: what starting a run costs; OPs: less conversions that a runtime adds")
+    ]
 
 
 class ToleranceFinding(TypedDict):

@@ -58,7 +58,8 @@ def _copies(graph: Graph, execution: Execution) -> Iterator[Inserted]:
             continue
         for slot, name in enumerate(node.inputs):
             if name in running and name in seen:
-                yield _converted(graph, running[name], execution.resolve(running[name].inputs[0]), f"{k}.{slot}", k)
+                source = execution.resolve(running[name].inputs[0])
+                yield _converted(graph, running[name], source, f"for {node.name} {slot}", k)
             seen.add(name)
 
 
@@ -74,7 +75,7 @@ def _dequantized(graph: Graph, execution: Execution) -> dict[str, Node]:
 def _converted(graph: Graph, like: Node, source: str, suffix: str, before: int) -> Inserted:
     """A Q or DQ as `like`, of `source`."""
     result = graph.tensors[like.outputs[0]]
-    name = f"{result.name}/copy {suffix}"
+    name = f"{result.name}/{suffix}"
     inputs = (source, *like.inputs[1:])
     tensors = {i: graph.tensors[i] for i in inputs if i}
     node = Node(name, like.op, like.domain, inputs, (name,), like.attributes)
@@ -179,4 +180,4 @@ class _Borders:
         inputs = (name, *like.inputs[1:])
         tensors = {i: self.graph.tensors[i] for i in inputs if i} | {again: _like(narrow, again, narrow.shape)}
         yield Inserted(Node(again, "QuantizeLinear", "", inputs, (again,), like.attributes), name, tensors, before)
-        yield _converted(self.graph, like, narrow.name, "again", before)
+        yield _converted(self.graph, like, narrow.name, "once more", before)
