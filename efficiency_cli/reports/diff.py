@@ -133,7 +133,7 @@ def _remainder(found: Diff, gauge: Gauge, rest: Sequence[tuple[KernelChange, flo
     outside = found.outside(gauge)
     if outside:
         # kernels that a runtime adds to a quantised network are no work of the network's
-        reason = "conversions that the runtime adds" if gauge.name == "ops" else "starting a run, of no kernel"
+        reason = "conversions that the runtime adds" if gauge.name == "flops" else "starting a run, of no kernel"
         lines.append((reason, change_of(gauge, outside)))
     return lines
 
