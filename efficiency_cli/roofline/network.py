@@ -219,18 +219,10 @@ class Network:
         return elements + sum(t.numel for t in inputs), size + sum(t.bytes for t in inputs)
 
     @cached_property
-    def _stored(self) -> tuple[list[Stored], list[str]]:
-        return stored_constants(self.model.graph)
-
-    @property
     def stored(self) -> list[Stored]:
         """The constants that the network uses, each once."""
-        return self._stored[0]
-
-    @property
-    def unused_constants(self) -> list[str]:
-        """Initializers that no node reads."""
-        return self._stored[1]
+        used, _ = stored_constants(self.model.graph)
+        return used
 
 
 def _each_node(scope: Scope, found: list[CountedNode]) -> None:
