@@ -397,7 +397,8 @@ def _incomplete(failed: Sequence[Row], tasks: int, code: int, *, told: bool) -> 
     where = [] if told else [f"{_named(row)}: {row.error}" for row in failed[:_MOST_NAMED]]
     more = [f"and {len(failed) - len(where):,} more"] if where and len(failed) > len(where) else []
     hint = "see what is wrong with one: effcli analyze MODEL; all reasons: -f json"
-    error = EffcliError(f"{len(failed):,} of {tasks:,} models have no estimate", where=[*where, *more], hint=hint)
+    what = "model-batch pairs" if any(row.batch for row in failed) else "models"
+    error = EffcliError(f"{len(failed):,} of {tasks:,} {what} have no estimate", where=[*where, *more], hint=hint)
     error.exit_code = ExitCode.BUG if code == ExitCode.BUG else ExitCode.ERROR
     return error
 

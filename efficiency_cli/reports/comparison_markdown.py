@@ -15,6 +15,7 @@ from efficiency_cli.reports.comparison_table import (
     mark_of,
     several,
     title_of,
+    without_estimate,
 )
 from efficiency_cli.reports.escape import markdown_code, markdown_text
 
@@ -98,7 +99,7 @@ def _folded(told: Shown, view: View) -> Iterator[str]:
 def _errors(rows: Sequence[Row]) -> Iterator[str]:
     if not rows:
         return
-    yield f"<details><summary>{counted(len(rows), 'model')} without an estimate</summary>"
+    yield f"<details><summary>{without_estimate(rows)}</summary>"
     yield ""
     for row in rows[:_MOST_ROWS]:
         yield f"- {markdown_code(row.model.path)}: {markdown_text(row.error or '')}"

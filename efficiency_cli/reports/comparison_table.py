@@ -219,11 +219,16 @@ def _legend(told: Shown, marked: Sequence[Sequence[str]]) -> str:
 # --- what has no estimate ----------------------------------------------------------------------
 
 
+def without_estimate(rows: Sequence[Row]) -> str:
+    """ "2 models without an estimate": a model that was asked for in several batches failed in each."""
+    return f"{counted(len(rows), 'model-batch pair' if any(r.batch for r in rows) else 'model')} without an estimate"
+
+
 def _errors(rows: Sequence[Row], view: View) -> Iterator[str]:
     if not rows:
         return
     yield ""
-    yield f"{counted(len(rows), 'model')} without an estimate"
+    yield without_estimate(rows)
     kept = rows if view.verbose else rows[:_MOST_ERRORS]
     for row in kept:
         batch = f" in batches of {row.batch}" if row.batch else ""

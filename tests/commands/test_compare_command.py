@@ -162,6 +162,13 @@ def test_what_is_not_known_is_not_judged(effcli):
 # --- what goes wrong ---
 
 
+def test_a_bad_model_in_several_batches_is_no_more_models(effcli):
+    result = effcli("compare", "a.onnx", "--hw", "a100", "--batch", "1,8")
+    assert result.code == 2
+    assert "2 model-batch pairs without an estimate" in result.out
+    assert "error: 2 of 2 model-batch pairs have no estimate" in result.err
+
+
 def test_one_bad_model_does_not_stop_the_run(effcli, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     result = effcli("compare", VWW, "bad.onnx", KWS, "--hw", "a100,l4")
