@@ -39,7 +39,7 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
         "transpose-matmul": "Transpose of the last two axes into the MatMul that reads it",
         "shared-gemm": "products of one operand with several constant weights as one product",
         "dynamic-quantize": "MatMulInteger with Cast, scale and bias, and the DynamicQuantizeLinear of it alone",
-        "slices": "slices of one tensor along one axis as one Split",
+        "slices": "slices of one tensor that are all of it along one axis as one Split",
         "reduction": "element-wise chains and the reduction, softmax or normalisation behind or before them",
         "casts": "a Cast to the type that is there: it costs nothing",
         "transpose-pairs": "Transposes that cancel, also around element-wise operators: they cost nothing",

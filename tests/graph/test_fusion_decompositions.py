@@ -145,6 +145,9 @@ def test_a_sum_that_others_read_is_normalised_with_its_sum_where_the_runtime_wri
     assert kernels(nodes, "add-layernorm-shared") == ["Add+LayerNormalization", "Neg"]
 
 
+GAP = "a = Slice(x, zero1, four1, axis) b = Slice(x, zero1, four1, axis) y = Mul(a, b)"
+
+
 def test_slices_of_one_tensor() -> None:
     nodes = """a = Slice(x, zero1, four1, axis) b = Slice(x, four1, eight1, axis) c = Slice(z, zero1, four1, axis)
         d = Slice(x, zero1, four1, other) e = Mul(a, b) f = Mul(e, c) y = Add(f, one) y2 = Neg(d)"""
@@ -153,8 +156,10 @@ def test_slices_of_one_tensor() -> None:
     )
     g = graph_of(f"g ({INPUTS}) => (float[] y, float[] y2) <{CONSTANTS}{more}> {{ {nodes} }}", 23)
     groups = kernels_of(g, execution_of(g), ["slices"])
-    # of x along its last axis; another tensor and another axis are another Split
+    # of x along its last axis; the halves of another tensor and axis are not all of it
     assert groups[:3] == [(0, 1), (2,), (3,)]
+    gap = graph_of(f"g ({INPUTS}) => (float[] y) <{CONSTANTS}{more}> {{ {GAP} }}", 23)
+    assert kernels_of(gap, execution_of(gap), ["slices"])[:2] == [(0,), (1,)]
 
 
 def test_products_of_one_tensor() -> None:

@@ -65,6 +65,7 @@ class _Grouper:
         self.groups: list[Group] = []
         self.owner: dict[str, int] = {}  # tensor -> group that makes it
         self.home_of: dict[int, int] = {}  # node -> its group
+        self.covered: dict[tuple[str, int], bool] = {}  # tensor and axis -> whether slices of it are all of it
         self.siblings: dict[tuple[str, str], int] = {}  # tensor and operator -> group that does all such of it
         rules: Sequence[tuple[str, Callable[[Unit], int | None]]] = (
             ("pad", self._behind_pad),
@@ -123,11 +124,44 @@ class _Grouper:
         return home if home is not None and not self.graph.nodes[self.groups[home].nodes[0]].graphs else None
 
     def _slices(self, unit: Unit) -> int | None:
-        """The first Slice of the same tensor, when where they begin and end is known before the run."""
-        if unit.op != "Slice" or not all(not i or self.flow.constant(i) for i in unit.inputs[1:]):
+        """The first Slice of the same tensor, when they are all of it along one axis."""
+        axis = self._axis(unit.inputs) if unit.op == "Slice" else None
+        if axis is None:
             return None
-        axes = self.flow.tensor(unit.inputs[3]).value if len(unit.inputs) > 3 and unit.inputs[3] else None
-        return self._sibling(unit.inputs[0], f"Slice {axes}")
+        key = (self.flow.resolve(unit.inputs[0]), axis)
+        if key not in self.covered:
+            self.covered[key] = self._covers(*key)
+        return self._sibling(unit.inputs[0], f"Slice {axis}") if self.covered[key] else None
+
+    def _axis(self, inputs: Sequence[str]) -> int | None:
+        """The one axis that a Slice of known places is along."""
+        values = [self.flow.tensor(i).value if i and self.flow.constant(i) else None for i in inputs[1:4]]
+        rank = self.flow.tensor(inputs[0]).rank
+        if len(values) < 3 or any(v is None or len(v) != 1 for v in values):
+            return None
+        axis = int(values[2][0]) if values[2] else 0
+        return axis + rank if axis < 0 else axis
+
+    def _covers(self, name: str, axis: int) -> bool:
+        """Whether the slices of the tensor along this axis are all of it, one behind the other."""
+        shape = self.flow.tensor(name).shape or ()
+        nodes = [self.graph.nodes[k] for k in self.flow.readers(name)]
+        slices = [n.inputs for n in nodes if n.op == "Slice" and self._axis(n.inputs) == axis]
+        if not 0 <= axis < len(shape) or any(len(i) > 4 and i[4] and not self._is_one(i[4]) for i in slices):
+            return False
+        size, reached = shape[axis], 0
+        for start, end in sorted((self._place(i[1], size), self._place(i[2], size)) for i in slices):
+            if start != reached:
+                return False
+            reached = end
+        return reached == size
+
+    def _is_one(self, name: str) -> bool:
+        return self.flow.constant(name) and self.flow.tensor(name).value == (1,)
+
+    def _place(self, name: str, size: int) -> int:
+        place = int((self.flow.tensor(name).value or (0,))[0])
+        return min(max(place + size if place < 0 else place, 0), size)
 
     # --- products --------------------------------------------------------------------------
 
