@@ -16,6 +16,7 @@ from efficiency_cli.commands.declare import gathered
 from efficiency_cli.commands.options import ModelOptions
 from efficiency_cli.commands.output import OutputOptions, check_writable, write_file
 from efficiency_cli.commands.progress import Progress
+from efficiency_cli.commands.this_machine import HOST_OPTIONS, HostOptions, calibrate_this_machine
 from efficiency_cli.commands.validate import PRIORS, ModelsFolder
 from efficiency_cli.errors import ExitCode, UsageError
 
@@ -142,6 +143,7 @@ class _Target:
         options.option("--force", is_flag=True, help="Overwrite the file."),
     ],
 )
+@gathered("this_machine", HostOptions, HOST_OPTIONS)
 @options.option("--top", type=values.Top(), help="How many rows; 5 unless given, in tables for reading.")
 @options.plain_output
 def command(
@@ -152,6 +154,7 @@ def command(
     sizes: ModelOptions,
     prior: str,
     target: _Target,
+    this_machine: HostOptions,
     top: int | None,
     output: OutputOptions,
 ) -> int:
@@ -165,12 +168,18 @@ def command(
     effcli calibrate --hw cortex-m7 --measured net.onnx=12.3ms -o my-board.yaml
     effcli calibrate --hw cortex-m7 --runs runs.csv -o my-board.yaml
     effcli analyze net.onnx --hw ./my-board.yaml
+    effcli calibrate --host -o this-machine.yaml    measures this machine itself
     """
     from efficiency_cli.measure.calibrate import calibrate
     from efficiency_cli.reports.calibration import formats, notes_of, text_of
     from efficiency_cli.reports.validation import notes_of as assumptions_of
 
     output = replace(output, top=top)
+    if this_machine.host:
+        given = {"--runs": tables, "--measured": measured, "--hw": machines.hw, "--runtime": machines.runtime}
+        this_machine.check([*(name for name, value in given.items() if value), *(["--name"] if target.name else [])])
+        return calibrate_this_machine(this_machine, target.path, target.force, sizes, output)
+    this_machine.check_absent()
     targets = output.checked(formats, inputs=[*tables, *(path for path, *_ in measured), *machines.hw])
     runs = _runs(tables, measured, models, machines, sizes)
     placed, unplaced = _placed(runs, machines, keeping=target.path is not None)

@@ -7,26 +7,26 @@ of the first. How much computing and moving overlap is what explains the cases b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
-from efficiency_cli.errors import UsageError
 from efficiency_cli.measure.host.features import COMPUTE, HALVES, MOVE, RUN, START, Row, Unknown, is_narrow, plain_kind
-from efficiency_cli.measure.host.session import INSTALL
 from efficiency_cli.measure.host.timing import quantile
 
 # standard deviations on natural logarithms: of a case around the fit, of a kind around others, of a half size
 _NOISE_SD, _KIND_SD, _HALF_SD = 0.1, 1.0, 1.5
-# residuals beyond so many of them count less (soft L1); rounds of reweighting, and the change that ends them
-_ROBUST_FROM, _ROUNDS, _CONVERGED, _EVALUATIONS = 1.5, 6, 1e-2, 30
+# residuals beyond so many of them count less (soft L1)
+_ROBUST_FROM = 1.5
+# of the search: steps, the relative gain that is none, the longest step, and how steps are damped
+_MOST_STEPS, _CONVERGED, _LONGEST_STEP = 300, 1e-6, 1.0
+_FIRST_DAMPING, _MOST_DAMPING, _EASED = 1e-2, 1e9, 3.0
 # before anything is known, and bounds: a run starts in 6 µs, a kernel in 2 µs, is half as fast as the peaks …
 _BEFORE = {RUN: 6e-6, START: 2e-6, COMPUTE: 2.0, MOVE: 1.5, **dict.fromkeys(HALVES, 0.3)}
 _LEAST = {RUN: 1e-7, START: 1e-8, COMPUTE: 1.0, MOVE: 1.0, **dict.fromkeys(HALVES, 1e-3)}
 _MOST = {RUN: 1e-3, START: 1e-3, COMPUTE: 1e5, MOVE: 1e4, **dict.fromkeys(HALVES, 500.0)}
-_EDGE = 1e-6
 OVERLAPS = (0.0, 0.25, 0.5, 0.75)
 THE_RUN = Unknown(RUN, RUN)
 
@@ -67,7 +67,7 @@ class Fitted(Struct, frozen=True):
 
 
 def fit_host(rows: Mapping[str, Row], seconds: Mapping[str, float]) -> Fitted:
-    """The fit to the cases in `seconds`. Deterministic. Raises UsageError without scipy."""
+    """The fit to the cases in `seconds`. Deterministic."""
     names = sorted(name for name in seconds if name in rows)
     measured = np.log([seconds[n] for n in names])
     fits = [_Problem([rows[n] for n in names], measured, overlap) for overlap in OVERLAPS]
@@ -88,9 +88,10 @@ class _Problem:
         self.of = list(place)
         self.lower, self.upper = (np.log([bound[u.part] for u in self.of]) for bound in (_LEAST, _MOST))
         self.sd = np.array([_HALF_SD if u.part in HALVES else _KIND_SD for u in self.of])
-        x = self._solved(np.log([_BEFORE[u.part] for u in self.of]))
+        centre = np.log([_BEFORE[u.part] for u in self.of])
+        x = self._solved(centre, centre)
         # once more, towards what kinds have in common
-        self.x = self._solved(self._shared(x))
+        self.x = self._solved(self._shared(x), x)
         self.loss = float(np.sum(np.sqrt(1 + ((self.predicted(self.x) - measured) / _NOISE_SD) ** 2)))
 
     def _read(self, rows: Sequence[Row], place: dict[Unknown, int]) -> None:
@@ -140,46 +141,56 @@ class _Problem:
         return np.log(self._total(x, of_compute * compute + of_memory * memory + start))
 
     def _slopes(self, x: Array) -> Array:
+        """∂ predicted / ∂ x, a row a case."""
         compute, memory, start, factors = self._parts(x)
         of_compute, of_memory = self._weights(compute, memory)
-        computing = self.count * of_compute * compute
         total = self._total(x, of_compute * compute + of_memory * memory + start)
-        found = np.zeros((len(self.measured), len(x) + 1))
-        np.add.at(found, (self.case, self.compute_at), computing)
-        np.add.at(found, (self.case, self.memory_at), self.count * of_memory * memory)
-        np.add.at(found, (self.case, self.start_at), self.count * start)
-        for k in range(len(HALVES)):
-            np.add.at(found, (self.case, self.half_at[:, k]), computing * (1 - 1 / factors[:, k]))
-        found[:, 0] = math.exp(x[0])
-        return found[:, :-1] / total[:, None]
+        computing = self.count * of_compute * compute
+        parts = [(self.compute_at, computing), (self.memory_at, self.count * of_memory * memory)]
+        parts += [(self.start_at, self.count * start)]
+        parts += [(self.half_at[:, k], computing * (1 - 1 / factors[:, k])) for k in range(len(HALVES))]
+        # the last column is that of no unknown
+        width = len(x) + 1
+        found = np.zeros(len(self.measured) * width)
+        for at, values in parts:
+            found += np.bincount(self.case * width + at % width, values, len(found))
+        slopes = found.reshape(-1, width)
+        slopes[:, 0] = math.exp(x[0])
+        return slopes[:, :-1] / total[:, None]
 
-    def _solved(self, centre: Array) -> Array:
-        """The values, from a centre that they are drawn to where the cases do not tell them."""
-        solver = _solver()
-        middle = np.clip(centre, self.lower + _EDGE, self.upper - _EDGE)
-        x, pull = middle, np.diag(1 / self.sd)
-        for _ in range(_ROUNDS):
-            off = (self.predicted(x) - self.measured) / _NOISE_SD / _ROBUST_FROM
-            weights = (1 + off**2) ** -0.25 / _NOISE_SD
+    def _loss(self, off: Array, drawn: Array) -> float:
+        root = np.sqrt(1 + (off / _ROBUST_FROM) ** 2)
+        return float(2 * _ROBUST_FROM**2 * np.sum(root - 1) + np.sum(drawn**2))
 
-            def value(y: Array, w: Array = weights) -> Array:
-                return np.concatenate([w * (self.predicted(y) - self.measured), (y - middle) / self.sd])
+    def _solved(self, centre: Array, x: Array) -> Array:
+        """The values, drawn to `centre` where the cases do not tell them; the search begins at `x`.
 
-            def slope(y: Array, w: Array = weights) -> Array:
-                return np.vstack([w[:, None] * self._slopes(y), pull])
-
-            bounds = (self.lower, self.upper)
-            new = solver(value, x, jac=slope, bounds=bounds, xtol=1e-5, ftol=1e-5, max_nfev=_EVALUATIONS).x
-            moved, x = float(np.max(np.abs(new - x))), np.clip(new, self.lower + _EDGE, self.upper - _EDGE)
-            if moved < _CONVERGED:
+        Levenberg and Marquardt's steps on the reweighted normal equations, cut off at the bounds.
+        """
+        middle = np.clip(centre, self.lower, self.upper)
+        x, damping = np.clip(x, self.lower, self.upper), _FIRST_DAMPING
+        off, drawn = (self.predicted(x) - self.measured) / _NOISE_SD, (x - middle) / self.sd
+        loss = self._loss(off, drawn)
+        for _ in range(_MOST_STEPS):
+            weights = 1 / np.sqrt(1 + (off / _ROBUST_FROM) ** 2)
+            slopes = self._slopes(x) / _NOISE_SD
+            square = slopes.T @ (slopes * weights[:, None]) + np.diag(self.sd**-2)
+            slope = slopes.T @ (weights * off) + drawn / self.sd
+            # what lies at a bound and would go beyond it stays
+            free = ~(((x <= self.lower) & (slope > 0)) | ((x >= self.upper) & (slope < 0)))
+            gained = 0.0
+            while damping < _MOST_DAMPING:
+                damped = square[np.ix_(free, free)] + damping * np.diag(np.diag(square)[free])
+                new = x.copy()
+                new[free] -= np.clip(np.linalg.solve(damped, slope[free]), -_LONGEST_STEP, _LONGEST_STEP)
+                new = np.clip(new, self.lower, self.upper)
+                off_then, drawn_then = (self.predicted(new) - self.measured) / _NOISE_SD, (new - middle) / self.sd
+                loss_then = self._loss(off_then, drawn_then)
+                if loss_then < loss:
+                    gained = (loss - loss_then) / loss
+                    x, off, drawn, loss, damping = new, off_then, drawn_then, loss_then, damping / _EASED
+                    break
+                damping *= _EASED
+            if gained < _CONVERGED:
                 break
         return x
-
-
-def _solver() -> Callable[..., Any]:
-    try:
-        from scipy.optimize import least_squares
-    except ImportError:
-        raise UsageError("fitting needs scipy", hint=INSTALL) from None
-    found: Callable[..., Any] = least_squares
-    return found

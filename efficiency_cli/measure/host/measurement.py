@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
@@ -13,10 +14,11 @@ from msgspec.structs import replace
 from efficiency_cli.errors import ModelError
 from efficiency_cli.graph.model import Model
 from efficiency_cli.measure.host.counterparts import Pair, paired
+from efficiency_cli.measure.host.denormals import DENORMALS_ARE_ZERO, denormals_are_zero
 from efficiency_cli.measure.host.inputs import inputs_of
 from efficiency_cli.measure.host.machine import Host, free_bytes
 from efficiency_cli.measure.host.profile_run import KernelRun, kernel_runs
-from efficiency_cli.measure.host.session import CPU, FLUSHING, Session, Settings, restore_floats, version
+from efficiency_cli.measure.host.session import CPU, Session, Settings, version
 from efficiency_cli.measure.host.timing import MANY_OUTLIERS, Timed, Wanted, timed
 from efficiency_cli.measure.host.weights import absent_weights, random_files
 from efficiency_cli.roofline.estimate import Estimate
@@ -95,11 +97,8 @@ def measure(model: Model, host: Host, how: How, progress: Progress | None = None
         )
     most = int(_FREE_FOR_WEIGHTS * free_bytes())
     files = random_files(absent, model, most_bytes=most) if absent else {}
-    settings = replace(how.settings, config={**how.settings.config, **FLUSHING}) if files else how.settings
-    try:
-        found, kernels = _timed(model, settings, files, how, progress)
-    finally:
-        restore_floats()
+    with denormals_are_zero() if files else contextlib.nullcontext():
+        found, kernels = _timed(model, files, how, progress)
     return Measurement(
         model=model,
         host=host,
@@ -112,9 +111,10 @@ def measure(model: Model, host: Host, how: How, progress: Progress | None = None
 
 
 def _timed(
-    model: Model, settings: Settings, files: dict[str, object], how: How, progress: Progress | None
+    model: Model, files: dict[str, object], how: How, progress: Progress | None
 ) -> tuple[Timed, Sequence[KernelRun]]:
     feeds = inputs_of(model)
+    settings = replace(how.settings, config={**how.settings.config, **DENORMALS_ARE_ZERO}) if files else how.settings
     session = Session(model.path, settings, files=files, name=model.path)
     run = session.runner(feeds)
     found = timed(run, how.wanted, progress=_told(progress, "measuring"))

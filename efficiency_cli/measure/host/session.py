@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct, field
@@ -25,10 +21,6 @@ _PREFIX = re.compile(r"^\s*\[ONNXRuntimeError\]\s*:\s*\d+\s*:\s*[A-Z_]+\s*:\s*")
 # onnxruntime puts the place in its own sources before what it says
 _PLACE = re.compile(r"\S*\.(?:cc|h|cpp):\d+ .*?(?=[A-Z][a-z])")
 _LONGEST_REASON = 400
-# numbers too small for full precision are zero: where weights are invented, they are no part of the network
-FLUSHING: Mapping[str, str] = MappingProxyType({"session.set_denormal_as_zero": "1"})
-# FE_DFL_ENV of glibc on x86 and ARM: the floating-point environment that a program starts with
-_AS_STARTED = -1
 # the quietest of its levels: what it refuses is raised, and told once
 _FATAL = 4
 
@@ -68,14 +60,6 @@ def provider_named(name: str | None) -> str:
             hint=did_you_mean(name, there) or "choose one of these: --provider cpu",
         )
     return found
-
-
-def restore_floats() -> None:
-    """Undo what FLUSHING does to the thread that makes a session: onnxruntime leaves it so."""
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(_AS_STARTED))
 
 
 class Session:
