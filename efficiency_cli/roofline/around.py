@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from efficiency_cli.graph.execution import VIEW, Execution, execution_of, narrow_bytes
+from efficiency_cli.graph.fusion import arranged
 from efficiency_cli.graph.model import Node, Tensor
 from efficiency_cli.roofline.network import CountedNode, Kernel
 
@@ -52,13 +53,18 @@ def amount(tensor: Tensor, size: int) -> str:
 
 
 class Around:
-    """The graph around a node, and how it runs."""
+    """The graph around a node, and how a runtime of these patterns runs it.
 
-    def __init__(self, counted: CountedNode) -> None:
+    `reason` says why the node costs nothing there: '' also for a DequantizeLinear that counting has inside the
+    integer kernels behind it, and that this runtime runs by itself.
+    """
+
+    def __init__(self, counted: CountedNode, patterns: frozenset[str]) -> None:
         self.graph = counted.graph
         self.path = counted.path
-        self.reason = counted.absorbed
-        self.execution: Execution = execution_of(counted.graph)
+        self.execution: Execution = arranged(self.graph, execution_of(self.graph), patterns)
+        index = next(k for k, node in enumerate(self.graph.nodes) if node.name == counted.node.name)
+        self.reason = self.execution.absorbed.get(index, "")
         self.makers: dict[str, int] = {}
         self.readers: dict[str, list[int]] = {}
         for k, node in enumerate(self.graph.nodes):
@@ -78,7 +84,8 @@ class Around:
         if self.reason:
             return Touched(slot, tensor, 0, memory)
         if not size:
-            why = "nothing moves: only its shape or its value matters" if not tensor.is_constant else "not read"
+            constant = self.execution.is_constant(tensor)
+            why = "not read" if constant else "nothing moves: only its shape or its value matters"
             return Touched(slot, tensor, 0, memory, why)
         source = self.graph.tensors[memory]
         moved = size if memory == name else narrow_bytes(source, tensor, size)
@@ -107,7 +114,8 @@ class Around:
     def _prepared(self, name: str) -> str:
         """'computed before the run by …' for a constant that other constants make."""
         made = self.makers.get(name)
-        if made is None or not self.graph.tensors[name].is_constant or self.graph.nodes[made].op == "Constant":
+        constant = self.execution.is_constant(self.graph.tensors[name])
+        if made is None or not constant or self.graph.nodes[made].op == "Constant":
             return ""
         return f"computed once before the run by {self.graph.nodes[made].op}"
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.costs import Work, rules, unmodelled
 from efficiency_cli.costs.control_flow import Choices
@@ -94,8 +95,8 @@ def explain(estimate: Estimate, name: str) -> Explanation:
     index = next((k for k, n in enumerate(nodes) if n.node.name == name), None)
     if index is None:
         raise KeyError(name)
-    counted = nodes[index]
-    around = Around(counted)
+    around = Around(nodes[index], estimate.patterns)
+    counted = replace(nodes[index], absorbed=around.reason)
     kernels = kernel_of_node(estimate.kernels)
     found = None if counted.absorbed else kernels.get(name)
     dense = estimate.network.dense_work(counted.node, counted.graph)

@@ -329,3 +329,18 @@ def test_the_receptive_field_of_its_output() -> None:
 def test_a_name_that_no_node_has() -> None:
     with pytest.raises(KeyError):
         explain(sample("resnet50"), "/conv2/Conv")
+
+
+def test_q_dq_that_a_runtime_runs_by_itself_is_explained_as_it_runs() -> None:
+    """Counting has these inside integer kernels; onnxruntime has no integer Pad, so that Q and DQ around it run."""
+    whole = sample(VWW, "xeon-8480")
+    conversions = 0
+    for kernel in whole.kernels:
+        for name in kernel.nodes:
+            found = explain(whole, name)
+            assert found.kernel is not None
+            assert found.kernel.kernel.index == kernel.index
+            assert not found.counted.absorbed
+            conversions += found.counted.node.op in ("QuantizeLinear", "DequantizeLinear")
+    plain = [n for n in whole.network.nodes if not n.absorbed]
+    assert conversions > sum(n.node.op in ("QuantizeLinear", "DequantizeLinear") for n in plain)
