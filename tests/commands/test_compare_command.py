@@ -13,7 +13,7 @@ import sys
 import pytest
 from conftest import ROOT, SAMPLES
 
-from efficiency_cli.commands import as_if
+from efficiency_cli.commands import as_if, comparing
 from efficiency_cli.commands import compare as command
 from efficiency_cli.judge import batch, rank
 from efficiency_cli.reports import comparison
@@ -34,8 +34,8 @@ def lines_of(text):
 
 def test_the_words_are_those_of_the_judgement():
     assert command.SORTS == rank.SORTS
-    assert float(command.DEFAULT_TIMEOUT.removesuffix("s")) == batch.DEFAULT_TIMEOUT_S
-    assert command.STREAM == comparison.STREAM
+    assert float(comparing.DEFAULT_TIMEOUT.removesuffix("s")) == batch.DEFAULT_TIMEOUT_S
+    assert comparing.STREAM == comparison.STREAM
     assert comparison.formats()[0] == "table"
 
 
@@ -367,5 +367,5 @@ def test_a_pipe_is_not_cut(effcli):
 
 
 def test_types_are_named_alike():
-    assert command._Types().parse("stored,fp16") == (None, "float16")
-    assert command._Types().parse("int8")[0] in as_if.NAMES
+    assert comparing._Types().parse("stored,fp16") == (None, "float16")
+    assert comparing._Types().parse("int8")[0] in as_if.NAMES
