@@ -122,7 +122,7 @@ def _timed(kept: Kept, host: Host, threads: int, quick: bool, output: OutputOpti
             progress(0, 1)
             kept.begin(levels(host, _runner(machine, chain_of), quick))
     with Progress("timing", quiet=output.quiet) as progress:
-        kept.timings = bench(machine, quick=quick, done=kept.timings, keep=kept.keep, progress=progress)
+        bench(machine, quick=quick, done=tuple(kept.timings), keep=kept.keep, progress=progress)
     return kept.levels
 
 

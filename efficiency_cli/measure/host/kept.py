@@ -67,6 +67,7 @@ class Kept:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}", hint=hint) from None
 
     def keep(self, timing: Timing) -> None:
+        self.timings.append(timing)
         with self.path.open("ab") as file:
             file.write(msgspec.json.encode(timing) + b"\n")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -125,27 +126,20 @@ def order(names: Sequence[Case], done: Mapping[str, int], passes: int) -> list[C
 def bench(
     bench_: Bench,
     *,
+    keep: Callable[[Timing], None],
     quick: bool = False,
     done: Iterable[Timing] = (),
-    keep: Callable[[Timing], None] | None = None,
     progress: Progress | None = None,
-) -> list[Timing]:
-    """Times the grid; `done` are timings of an earlier run, `keep` is given each new one. Ctrl-C is raised."""
-    found = list(done)
-    counted: dict[str, int] = {}
-    for timing in found:
-        counted[timing.name] = counted.get(timing.name, 0) + 1
+) -> None:
+    """Times the grid; `keep` is given each timing, `done` are those of an earlier run. Ctrl-C is raised."""
+    counted = Counter(timing.name for timing in done)
     grid = cases(quick)
     passes = QUICK_PASSES if quick else PASSES
     left = order(grid, counted, passes)
     for k, case in enumerate(left):
-        timing = bench_.timed(case)
-        found.append(timing)
-        if keep is not None:
-            keep(timing)
+        keep(bench_.timed(case))
         if progress is not None:
             progress(len(grid) * passes - len(left) + k + 1, len(grid) * passes)
-    return found
 
 
 def steady(timings: Iterable[Timing]) -> dict[str, tuple[float, float]]:
