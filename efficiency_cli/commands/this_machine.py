@@ -47,7 +47,7 @@ class HostOptions:
 HOST_OPTIONS = [
     options.option("--host", is_flag=True, help="Calibrate this machine itself, with a micro-benchmark of minutes."),
     options.option("--quick", is_flag=True, help="With --host: under a minute, with a wider interval."),
-    options.option("--threads", type=values.Size("--threads 1"), help="With --host: threads of a run; one a core."),
+    options.option("--threads", type=values.Size("--threads 1"), help="Threads of one run; one a core if not given."),
     options.option(
         "--anchor",
         "anchors",

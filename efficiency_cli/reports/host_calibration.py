@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from efficiency_cli import __version__
 from efficiency_cli.quantity import format_bytes, format_count, format_percent, format_time
 from efficiency_cli.reports.escape import escaped, signs
 from efficiency_cli.reports.grid import Column, flowed, grid
+from efficiency_cli.reports.host_calibration_format import HostCalibrationReport, HostError
 from efficiency_cli.roofline.report_format import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def text_of(format: str, about: About, found: HostFit, path: str, view: View) ->
     return "".join(f"{signs(line, view.unicode)}\n" for line in _table(about, found, path, view))
 
 
-def data_of(about: About, found: HostFit, path: str) -> dict[str, Any]:
+def data_of(about: About, found: HostFit, path: str) -> HostCalibrationReport:
     """The JSON report: SI base units."""
     judged = found.judged
     return {
@@ -54,7 +55,7 @@ def data_of(about: About, found: HostFit, path: str) -> dict[str, Any]:
     }
 
 
-def _error(one: Error) -> dict[str, Any]:
+def _error(one: Error) -> HostError:
     return {"name": one.name, "measured_s": one.measured_s, "expected_s": one.expected_s, "error": one.relative}
 
 

@@ -14,6 +14,7 @@ from efficiency_cli.judge.row import Row
 from efficiency_cli.reports.calibration_format import CalibrationReport
 from efficiency_cli.reports.comparison_format import ComparisonReport
 from efficiency_cli.reports.diff_format import DiffReport
+from efficiency_cli.reports.host_calibration_format import HostCalibrationReport
 from efficiency_cli.reports.measurement_format import MeasurementReport
 from efficiency_cli.reports.validation_format import ValidationReport
 from efficiency_cli.reports.verdict_format import CheckReport
@@ -24,9 +25,9 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def report_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of what `-f json` writes: one report, several under `results`, those of `validate`,
-    `calibrate`, `measure`, `compare`, `check` and `diff`, and a row of `compare -f jsonl`.
+    `calibrate` (also with --host), `measure`, `compare`, `check` and `diff`, and a row of `compare -f jsonl`.
     """
     written = [Report, Results, ValidationReport, CalibrationReport, ComparisonReport, Row, MeasurementReport]
-    written += [CheckReport, DiffReport]
+    written += [CheckReport, DiffReport, HostCalibrationReport]
     schemas, components = msgspec.json.schema_components(written, ref_template="#/$defs/{name}")
     return {"$schema": _DIALECT, "title": "effcli report", "anyOf": list(schemas), "$defs": components}

@@ -22,10 +22,9 @@ def few(monkeypatch):
     found = [c for c in grid.cases() if c.name in FEW]
     assert len(found) == len(FEW)
     for module in (microbench, calibrate_host):
-        monkeypatch.setattr(module, "cases", lambda quick=False: found)
+        monkeypatch.setattr(module, "cases", lambda *_: found)
     monkeypatch.setattr("efficiency_cli.measure.host.levels._QUICK_LAYERS", (2, 4))
     monkeypatch.setattr("efficiency_cli.measure.host.levels._SECONDS", 0.02)
-    return found
 
 
 def calibrate(effcli, *more):
@@ -38,7 +37,8 @@ def onnxruntime():
     pytest.importorskip("scipy")
 
 
-def test_a_profile_that_the_other_commands_take(effcli, tmp_path, few, onnxruntime):
+@pytest.mark.usefixtures("few", "onnxruntime")
+def test_a_profile_that_the_other_commands_take(effcli, tmp_path):
     result = calibrate(effcli)
     assert result.code == 0, result.err
     assert result.out.startswith("this-machine with onnxruntime ")
@@ -50,8 +50,11 @@ def test_a_profile_that_the_other_commands_take(effcli, tmp_path, few, onnxrunti
     assert "on this-machine: " in estimate.out
 
 
-def test_json(effcli, few, onnxruntime):
+@pytest.mark.usefixtures("few", "onnxruntime")
+def test_json(effcli):
+    jsonschema = pytest.importorskip("jsonschema")
     report = json.loads(calibrate(effcli, "-f", "json").out)
+    jsonschema.validate(report, json.loads(effcli("schema", "report").out))
     assert (report["command"], report["written"], report["threads"]) == ("calibrate --host", PROFILE, 1)
     assert report["interval"]["lower"] < 1 < report["interval"]["upper"]
     (block,) = report["blocks"]
@@ -59,7 +62,8 @@ def test_json(effcli, few, onnxruntime):
     assert report["cases"] == len(FEW) - 1
 
 
-def test_whole_networks_move_the_scale(effcli, tmp_path, few, onnxruntime):
+@pytest.mark.usefixtures("few", "onnxruntime")
+def test_whole_networks_move_the_scale(effcli, tmp_path):
     pytest.importorskip("jsonschema")
     report = json.loads(calibrate(effcli, "--anchor", SAMPLES / "ic_resnet8_float.onnx", "-f", "json").out)
     (anchor,) = report["anchors"]
@@ -69,7 +73,8 @@ def test_whole_networks_move_the_scale(effcli, tmp_path, few, onnxruntime):
     assert f"value: {report['scale']:.4g}" in (tmp_path / PROFILE).read_text()
 
 
-def test_what_an_interruption_leaves_is_gone_on_with(effcli, tmp_path, few, onnxruntime, monkeypatch):
+@pytest.mark.usefixtures("few", "onnxruntime")
+def test_what_an_interruption_leaves_is_gone_on_with(effcli, tmp_path, monkeypatch):
     timed = microbench.Bench.timed
     made = []
 
@@ -95,7 +100,8 @@ def test_what_an_interruption_leaves_is_gone_on_with(effcli, tmp_path, few, onnx
     assert not (tmp_path / f"{PROFILE}{SUFFIX}").exists()
 
 
-def test_timings_of_other_settings_are_not_gone_on_with(effcli, tmp_path, few, onnxruntime):
+@pytest.mark.usefixtures("few", "onnxruntime")
+def test_timings_of_other_settings_are_not_gone_on_with(effcli, tmp_path):
     (tmp_path / f"{PROFILE}{SUFFIX}").write_text('{"settings": {"cpu": "another", "threads": 1, "quick": true}}\n')
     assert calibrate(effcli).code == 0
 
@@ -118,14 +124,16 @@ def test_without_onnxruntime(effcli, monkeypatch):
         (("-f", "csv"), "csv"),
     ],
 )
-def test_what_it_refuses(effcli, tmp_path, onnxruntime, more, said):
+@pytest.mark.usefixtures("onnxruntime")
+def test_what_it_refuses(effcli, tmp_path, more, said):
     result = calibrate(effcli, *more)
     assert result.code == 2
     assert said in result.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_there_stays(effcli, tmp_path, onnxruntime):
+@pytest.mark.usefixtures("onnxruntime")
+def test_a_file_that_is_there_stays(effcli, tmp_path):
     (tmp_path / PROFILE).write_text("mine")
     result = calibrate(effcli)
     assert result.code == 2

@@ -12,7 +12,7 @@ from efficiency_cli.hardware.lint import lint
 from efficiency_cli.hardware.load import load_profile, profile_of
 from efficiency_cli.measure.host.calibrate_host import fit_machine
 from efficiency_cli.measure.host.features import COMPUTE, MOVE, START, Term, Unknown, row_of
-from efficiency_cli.measure.host.fit_host import THE_RUN, fit_host
+from efficiency_cli.measure.host.fit_host import fit_host
 from efficiency_cli.measure.host.grid import cases
 from efficiency_cli.measure.host.host_profile import About, Peaks, channel_block, plain_text
 from efficiency_cli.measure.host.levels import Level, shared_level
@@ -41,7 +41,7 @@ def seconds_of(row, overlap, run, start, compute, move, half):
     """The formula of the module, in plain words."""
     total = run
     for term, count in row:
-        m, n, k = term.sizes
+        m = term.sizes[0]
         c = term.compute_s * compute * (1 + half / m) if m else term.compute_s * compute
         v = term.memory_s * move
         total += count * (start * term.starts + max(c, v) + (1 - overlap) * min(c, v))
