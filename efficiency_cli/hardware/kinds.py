@@ -77,8 +77,11 @@ WIDER = {
     "depthwise-1d": "depthwise",
     "depthwise-3d": "depthwise",
 }
-# what `blocked_by` makes of channels that do not fill whole blocks
-UNBLOCKED = ("unblocked-depthwise", "unblocked-grouped")
+# convolutions that do not run in a blocked layout (see `Runtime.channel_block`)
+UNBLOCKED = (
+    *("unblocked-convolution", "unblocked-pointwise", "unblocked-first-layer"),
+    *("unblocked-depthwise", "unblocked-grouped"),
+)
 # and within `attention`: one new position a sequence, where no query shares the keys that another has read
 ATTENTION_VARIANTS = ("decode-attention",)
 DEPTHWISE_VARIANTS = ("depthwise-1d", "depthwise-3d")
@@ -103,8 +106,8 @@ def first_of(known: Mapping[str, Any], kinds: Sequence[str]) -> str:
 def kinds_of(op_class: str, variant: str, operator: str, dtype: str, unblocked: bool = False) -> tuple[str, ...]:
     """What a runtime may tell a kernel apart by, the finest first: int8-gemm, int8-Gemm, int8-dense, gemm …
 
-    A quantised operator is of the kind that the operator is in its type: QLinearAdd is int8-Add. `unblocked`: its
-    channels do not fill whole blocks of the runtime's (see `Runtime.channel_block`).
+    A quantised operator is of the kind that the operator is in its type: QLinearAdd is int8-Add. `unblocked`: it
+    does not run in the runtime's blocked layout (see `Runtime.channel_block`).
     """
     own = variant or op_class
     beside = f"unblocked-{WIDER.get(own, own)}" if unblocked else ""

@@ -251,8 +251,8 @@ class Runtime(Struct, frozen=True):
     fusion: Annotated[tuple[Annotated[str, OneOf(FUSIONS)], ...], "what runs as one kernel with its neighbour"] = ()
     channel_block: Annotated[
         Count | None,
-        "channels that its layout keeps together: depthwise and grouped convolutions of other numbers of channels "
-        "are unblocked-depthwise and unblocked-grouped",
+        "channels that its layout keeps together: depthwise and grouped convolutions of other numbers of channels, "
+        "and convolutions whose weights are no constants, are unblocked-depthwise, unblocked-convolution ...",
     ] = None
     skips: Annotated[
         str,

@@ -89,6 +89,7 @@ def test_element_types_and_operator_classes_are_the_graphs() -> None:
     assert set(EFFICIENCY_KEYS) == {
         *(*OP_CLASSES, *DENSE_VARIANTS, *ATTENTION_VARIANTS, "memory"),
         *("depthwise-1d", "depthwise-3d", "unblocked-depthwise", "unblocked-grouped"),
+        *("unblocked-convolution", "unblocked-pointwise", "unblocked-first-layer"),
         *("general-transpose", "linear-resize", "cubic-resize"),
     }
 

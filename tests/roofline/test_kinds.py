@@ -63,8 +63,20 @@ def test_convolutions_of_one_and_three_axes_are_as_those_of_two_where_nothing_el
 def test_channels_that_do_not_fill_the_blocks_of_a_layout(op_class, variant, product, share):
     efficiency = {"depthwise": 0.5, "unblocked-depthwise": 0.1, "dense": 0.8, "unblocked-grouped": 0.2}
     given = with_runtime(efficiency={k: q(v) for k, v in efficiency.items()}, channel_block=q(16))
-    work = replace(kernel(ops=100, op_class=op_class), variant=variant, product=product)
+    work = replace(kernel(ops=100, weights=1, op_class=op_class), variant=variant, product=product)
+    given = replace(given, memory=tuple(replace(m, bandwidth=q(1e30)) for m in given.memory))
     assert expected_s(given, work) == pytest.approx(100 / (100 * share))
+
+
+@pytest.mark.parametrize(("weights", "share"), [(1, 0.8), (0, 0.4)])
+def test_weights_that_are_no_constants_are_in_no_blocked_layout(weights, share):
+    efficiency = {"convolution": q(0.8), "unblocked-convolution": q(0.4), "gemm": q(0.7)}
+    given = with_runtime(efficiency=efficiency, channel_block=q(16))
+    given = replace(given, memory=tuple(replace(m, bandwidth=q(1e30)) for m in given.memory))
+    conv = replace(kernel(ops=100, weights=weights), variant="convolution", product=Product(1, 9, 16, 144))
+    assert expected_s(given, conv) == pytest.approx(100 / (100 * share))
+    gemm = replace(kernel(ops=100), variant="gemm", product=Product(1, 9, 16, 144))
+    assert expected_s(given, gemm) == pytest.approx(100 / (100 * 0.7))
 
 
 @pytest.mark.parametrize(

@@ -92,14 +92,18 @@ class Builder:
         bias: bool = True,
         dilation: int = 1,
         transposed: bool = False,
+        given: bool = False,
     ) -> str:
-        """A convolution over all axes behind the first two, padded so that its stride alone makes it smaller."""
+        """A convolution over all axes behind the first two, padded so that its stride alone makes it smaller.
+
+        `given`: its weights are an input of the network, not constants.
+        """
         n, c, *space = self.shapes[x]
         axes = len(space)
         pad = dilation * (kernel - 1) // 2 if not transposed else 0
         dims = (c, channels // group) if transposed else (channels, c // group)
-        weight = self.weight(*dims, *[kernel] * axes)
-        biases = [self.weight(channels)] if bias else []
+        weight = (self.input if given else self.weight)(*dims, *[kernel] * axes)
+        biases = [self.weight(channels)] if bias and not given else []
         if transposed:
             out = [(s - 1) * stride + kernel for s in space]
         else:

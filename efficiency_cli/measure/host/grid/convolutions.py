@@ -11,6 +11,7 @@ from efficiency_cli.measure.host.grid.case import Case, chain, length
 
 
 def cases() -> Iterator[Case]:
+    yield from _unprepared()
     yield from _dense()
     yield from _pointwise()
     yield from _depthwise()
@@ -18,6 +19,34 @@ def cases() -> Iterator[Case]:
     yield from _first_layers()
     yield from _other_axes()
     yield from _transposes()
+
+
+def _unprepared() -> Iterator[Case]:
+    """Weights that are no constants: no runtime brings them into a layout of its own beforehand."""
+    for kernel, c, hw in ((3, 64, 28), (3, 128, 14), (3, 16, 32), (3, 32, 56), (1, 64, 56), (1, 128, 28), (1, 256, 14)):
+        yield Case(f"given conv{kernel}x{kernel} {c}x{hw}", _given(c, hw, kernel, 1), quick=c == 128)
+    for c, hw in ((64, 11), (32, 56), (384, 14), (16, 48)):
+        yield Case(f"given depthwise {c}x{hw}", _given(c, hw, 3, c), quick=hw == 56)
+    for kernel, c, hw in ((3, 16, 96), (7, 64, 224), (3, 32, 224)):
+        yield Case(f"given first{kernel}x{kernel} {c}x{hw}", _given_first(c, hw, kernel))
+
+
+def _given(c: int, hw: int, kernel: int, group: int) -> Callable[[], Assembled]:
+    weights = c * (c // group) * kernel**2
+    count = length(weights * hw * hw * (10 if group > 1 else 1), 0, 4 * weights)
+
+    def step(b: Builder, x: str) -> str:
+        return b.same("Relu", b.conv(x, c, kernel, group=group, given=True))
+
+    return lambda: chain(step, count, 1, c, hw, hw)
+
+
+def _given_first(c: int, hw: int, kernel: int) -> Callable[[], Assembled]:
+    def make() -> Assembled:
+        b = Builder()
+        return b.built(b.conv(b.input(1, 3, hw, hw), c, kernel, stride=2, given=True))
+
+    return make
 
 
 def _dense() -> Iterator[Case]:
