@@ -32,6 +32,9 @@ _QUANTILE = 0.9
 # a state of no network: before blocks were judged
 _UNJUDGED = Judged((0.5, 2.0), 0.0, 1, 1)
 NEAR, FAR = "near", "far"
+# Whole networks have operators and seams that blocks lack: 80 % of 181 networks, measured on a virtual Xeon with
+# AVX-512, were within so many times the interval that the blocks alone would give
+_NETWORKS_OVER_BLOCKS = 1.25
 # an 80 % interval is never narrower than what a machine's own noise leaves
 _LEAST_SD = 0.03
 
@@ -138,7 +141,7 @@ def _error(name: str, model: Model, measured_s: float, profile: Profile) -> Erro
 def _judged(blocks: Sequence[Error], anchors: Sequence[Error], measurements: int, models: int) -> Judged:
     """One scale from whole networks, where there are some; the interval from what is then left.
 
-    exp(± t · √(mean square of log measured / expected)), t the 90 % quantile of Student's law.
+    exp(± 1.25 · t · √(mean square of log measured / expected)), t the 90 % quantile of Student's law.
     """
     off = sorted(math.log(a.measured_s / a.expected_s) for a in anchors)
     scale = (off[(len(off) - 1) // 2] + off[len(off) // 2]) / 2 if off else 0.0
@@ -146,7 +149,7 @@ def _judged(blocks: Sequence[Error], anchors: Sequence[Error], measurements: int
     left = [math.log(b.measured_s / b.expected_s) for b in blocks] + [one - scale for one in off]
     spread = max(math.sqrt(sum(x * x for x in left) / len(left)) if left else 0.0, _LEAST_SD)
     error = sum(abs(math.exp(-x) - 1) for x in left) / max(1, len(left))
-    reach = _student(len(left)) * spread
+    reach = _NETWORKS_OVER_BLOCKS * _student(len(left)) * spread
     return Judged((math.exp(-reach), math.exp(reach)), error, measurements, models, math.exp(scale), len(off))
 
 
