@@ -126,7 +126,7 @@ class _Target:
         ),
     ],
 )
-@options.model
+@options.stored_model
 @options.option(
     "--prior",
     type=values.OneOf(*PRIORS),
@@ -212,8 +212,6 @@ def _runs(
     if not measured and (sizes.dims or sizes.shapes or sizes.batch is not None):
         hint = "write them in the table's column dims; see: effcli help validation"
         raise UsageError("--dim, --shape and --batch are for models of --measured", hint=hint)
-    if any((sizes.dtype, sizes.weight_bits, sizes.activation_bits)):
-        raise UsageError("a measurement is of a model as it is", hint="leave out --dtype and --…-bits")
     runs = [run for table in tables for run in read_runs(table, models)]
     return runs + [_run(path, seconds, time, sizes) for path, seconds, time in measured]
 

@@ -33,7 +33,7 @@ class _Warmup(values.Value):
 
 @click.command()
 @click.argument("models", metavar="MODEL...", type=values.File(), nargs=-1, required=True)
-@options.model
+@options.stored_model
 @options.option(
     "--provider", metavar="NAME", help="onnxruntime's execution provider, as in cpu or cuda; cpu if not given."
 )

@@ -1,6 +1,7 @@
 """The options that several commands share, in groups; each group reaches the command as one object.
 
     @options.model          adds --dim --shape --batch --dtype …   and passes  sizes: ModelOptions
+    @options.stored_model   the same without --dtype and the like
     @options.counting       adds --count --branch --trip --ops …     and passes  counting: CountingOptions
     @options.choosing       those of them that change the counts, passed under the same name
     @options.phase          adds --phase --context                   and passes  phase: PhaseOptions
@@ -92,11 +93,10 @@ dims = option(
     help="Value of a symbolic dimension; an unnamed one is INPUT[AXIS]=N. Repeatable.",
 )
 shapes = option("--shape", "shapes", type=values.Shape(), multiple=True, help="Shape of an input. Repeatable.")
-model = gathered(
-    "sizes",
-    ModelOptions,
-    [dims, shapes, option("--batch", type=values.Size(), help="The first axis of every input."), *as_if.TYPES],
-)
+_SIZES = [dims, shapes, option("--batch", type=values.Size(), help="The first axis of every input.")]
+model = gathered("sizes", ModelOptions, [*_SIZES, *as_if.TYPES])
+# where the model is run, or was: it is what it is
+stored_model = gathered("sizes", ModelOptions, _SIZES)
 
 
 @dataclass(frozen=True)

@@ -292,7 +292,7 @@ def test_what_no_data_tell_is_named_as_in_the_table(effcli, runs):
         (["--measured", "net.onnx=3ms", "--hw", "cortex-m7", "-o", "no/where.yaml"], "does not exist"),
         (
             ["--measured", "net.onnx=3ms", "--hw", "cortex-m7", "--dtype", "int8"],
-            "a measurement is of a model as it is",
+            "--dtype",
         ),
         (["--measured", "net.onnx=3ms", "--hw", "cortex-m7", "--prior", "fre"], "did you mean 'free'?"),
         (["--measured", "net.onnx=3ms", "--hw", "cortex-m7", "-f", "csv"], "unknown format"),
