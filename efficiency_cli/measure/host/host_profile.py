@@ -118,6 +118,8 @@ def _runtime(about: About, overlap: float, grade: str) -> Iterator[str]:
     yield "  onnxruntime:"
     yield f"    name: {quoted(f'onnxruntime {version}, CPU execution provider'.replace('  ', ' '))}"
     yield f"    grade: {grade}"
+    # its interval is of networks in float32: few blocks are quantised, and what runs in which type is harder to foresee
+    yield "    dtype: float32"
     yield f"    overlap: {_number(overlap, 'calibrated')}"
     yield "    fusion: [onnxruntime]"
     yield "    skips: padding"
