@@ -37,7 +37,8 @@ def test_int8_against_float(effcli, hardware):
     # every float kernel has its int8 one: the same layers, whatever stands between them
     assert all(k["before"] and k["after"] for k in report["kernels"] if k["changes"]["macs"]["after"])
     assert report["totals"]["macs"]["change"] == 0
-    assert report["totals"]["latency"]["change"] < 0
+    # on all cores of a server what is converted takes longer than what is gained
+    assert (report["totals"]["latency"]["change"] < 0) == (hardware != "epyc-7763")
 
 
 def test_a_screen(effcli):
