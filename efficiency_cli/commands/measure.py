@@ -37,9 +37,7 @@ class _Warmup(values.Value):
 @options.option(
     "--provider", metavar="NAME", help="onnxruntime's execution provider, as in cpu or cuda; cpu if not given."
 )
-@options.option(
-    "--threads", type=values.Size("--threads 1"), help="Threads of one run; one a core if not given."
-)
+@options.option("--threads", type=values.Size("--threads 1"), help="Threads of one run; one a core if not given.")
 @options.option("--runs", type=values.Size("--runs 100"), help="How many runs; until the median is known if not given.")
 @options.option("--warmup", type=_Warmup(), help="First runs to leave out; found from the times if not given.")
 @options.option(
