@@ -134,7 +134,7 @@ class Network:
         self.choices = choices or Choices()
         self.notes: list[str] = []
         self._noted: set[str] = set()
-        self.kept: dict[frozenset[str], object] = {}  # for `totals.counted`
+        self.kept: dict[object, object] = {}  # what machines share: `totals.counted`, `memory.footprint.needs_under`
         self._grouped: dict[frozenset[str], tuple[Kernel, ...]] = {}
         self._weights: dict[int, int] = {}  # by the identity of a body, which the model keeps alive
 

@@ -114,9 +114,20 @@ def footprint_of(estimate: Estimate, order: str = FILE_ORDER) -> Footprint:
 
 
 def needs_under(network: Network, kernels: Sequence[Kernel], use: MemoryUse | None) -> Needs:
-    """What the arena must hold at each kernel, under what the runtime overwrites."""
-    blocks: Sequence[Block] = blocks_of(network, kernels)
-    return needs_of(network, kernels, blocks, policy_of(use))
+    """What the arena must hold at each kernel, under what the runtime overwrites; machines that do alike share it."""
+    policy = policy_of(use)
+    key = ("needs", id(kernels), policy.overwrites, policy.apart, tuple(sorted(policy.columns.items())))
+    found = network.kept.get(key)
+    # kept with its kernels: an identity is of one object only as long as that is there
+    if not (isinstance(found, _Kept) and found.kernels is kernels):
+        blocks: Sequence[Block] = blocks_of(network, kernels)
+        network.kept[key] = found = _Kept(kernels, needs_of(network, kernels, blocks, policy))
+    return found.needs
+
+
+class _Kept(Struct, frozen=True):
+    kernels: Sequence[Kernel]
+    needs: Needs
 
 
 def policy_of(use: MemoryUse | None) -> Policy:
