@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from efficiency_cli import __version__
-from efficiency_cli.quantity import format_bytes, format_count, format_percent, format_time
+from efficiency_cli.quantity import format_bytes, format_capacity, format_count, format_percent, format_time
 from efficiency_cli.reports.escape import escaped, signs
 from efficiency_cli.reports.grid import Column, flowed, grid
 from efficiency_cli.reports.host_calibration_format import HostCalibrationReport, HostError
@@ -68,7 +68,7 @@ def _table(about: About, found: HostFit, path: str, view: View) -> Iterator[str]
     yield from flowed("Machine", described, width, _LABEL)
     rates = {"float32": peaks.float_ops, "int8": peaks.narrow_ops}
     yield from flowed("Peaks", [f"{k} {format_count(v, 'OP/s')}" for k, v in rates.items()], width, _LABEL)
-    levels = [f"{v.name} {format_bytes(v.size)}, {format_bytes(round(v.rate))}/s" for v in peaks.levels]
+    levels = [f"{v.name} {format_capacity(v.size)}, {format_bytes(round(v.rate))}/s" for v in peaks.levels]
     yield from flowed("Memory", levels, width, _LABEL)
     fit = [f"{judged.models:,} cases", f"{format_percent(found.fitted.spread)} off on average"]
     yield from flowed("Fit", [*fit, f"overlap {found.fitted.overlap:g}"], width, _LABEL)
