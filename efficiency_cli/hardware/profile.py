@@ -296,10 +296,6 @@ class Runtime(Struct, frozen=True):
         found = self.efficiency.get(variant) or self.efficiency.get(op_class)
         return found.value if found else 1.0
 
-    def kernel_overhead(self, op_class: str, variant: str = "") -> float:
-        """Fixed time in seconds of each kernel of a class."""
-        return self.overhead_of((variant, op_class))
-
     def overhead_of(self, kinds: Sequence[str]) -> float:
         """Fixed time in seconds of a kernel that is of these kinds, the finest first (see `kinds_of`)."""
         key = first_of(self.dispatch.classes, kinds)

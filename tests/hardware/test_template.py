@@ -36,7 +36,7 @@ def test_what_the_template_offers_in_comments_is_right(tmp_path: Path) -> None:
     profile = load_profile(written(tmp_path, "\n".join([*lines[:start], *filled])))
     assert profile.runtime().interval_factors == (0.5, 3)
     assert profile.runtime().kernel_s == 1000 / 100e6
-    assert profile.runtime().kernel_overhead("softmax") == 2e-6
+    assert profile.runtime().overhead_of(("softmax",)) == 2e-6
     assert profile.runtime().scale_factor == 1.1
     assert profile.runtime().tile_of("dense") is not None
     assert profile.energy is not None
