@@ -75,10 +75,11 @@ def command(
 
     from efficiency_cli.measure.host.machine import this_machine
     from efficiency_cli.measure.host.measurement import How, notes_of
-    from efficiency_cli.measure.host.session import Settings, provider_named
+    from efficiency_cli.measure.host.session import Settings, library, provider_named
     from efficiency_cli.measure.host.timing import Wanted
     from efficiency_cli.reports.measurement import formats, text_of
 
+    library()
     output = replace(output, top=top)
     targets = output.checked(formats, inputs=[*models, *hardware.hw])
     how = How(

@@ -82,9 +82,11 @@ def test_without_weights(effcli):
     assert "--random-weights" in result.err
 
 
-def test_without_onnxruntime(effcli, monkeypatch):
+@pytest.mark.parametrize("more", [QUICK, ()])
+def test_without_onnxruntime(effcli, monkeypatch, more):
+    """It is the first thing told, also of a model whose weights are not there."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    result = effcli("measure", MODEL, *QUICK)
+    result = effcli("measure", MODEL, *more)
     assert result.code == 2
     assert result.err.splitlines() == ["error: measuring needs onnxruntime", f"hint: {session.INSTALL}"]
 
