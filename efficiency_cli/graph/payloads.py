@@ -217,8 +217,8 @@ class _Finder:
         return values
 
     def _fields(self, position: int, end: int) -> Iterator[_Field]:
-        """The fields of a message; `start` is -1 of those that are not length-delimited."""
-        while position < end:
+        """The fields of a message; `start` is -1 of those that are not length-delimited: they have none inside."""
+        while 0 <= position < end:
             self.count += 1
             if self.count > MAX_FIELDS:
                 raise WireError("the graph has more parts than a network can have", position)

@@ -7,7 +7,8 @@ small network of any operator is invented. Nothing here knows what the program s
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from fuzz_inventions import invented
 from fuzz_seeds import any_seed
@@ -94,6 +95,13 @@ def of_structure(rng: random.Random, data: bytes) -> bytes:
         return data
 
 
+def _one_of(rng: random.Random, some: Sequence[Any]) -> Any:
+    """As rng.choice, but of nothing it draws nothing: hypothesis must see the same draws again."""
+    if not some:
+        raise IndexError("nothing to choose from")
+    return rng.choice(some)
+
+
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
     yield graph
     for node in graph.node:
@@ -108,18 +116,18 @@ def _graph(rng: random.Random, model: ModelProto) -> GraphProto:
 
 def _node(rng: random.Random, model: ModelProto) -> NodeProto:
     nodes = [n for g in _graphs(model.graph) for n in g.node] + [n for f in model.functions for n in f.node]
-    return rng.choice(nodes)
+    return _one_of(rng, nodes)
 
 
 def _tensors(rng: random.Random, model: ModelProto) -> TensorProto:
     graph = _graph(rng, model)
     inner = [a.t for n in graph.node for a in n.attribute if a.HasField("t")]
-    return rng.choice([*graph.initializer, *(s.values for s in graph.sparse_initializer), *inner])
+    return _one_of(rng, [*graph.initializer, *(s.values for s in graph.sparse_initializer), *inner])
 
 
 def _value(rng: random.Random, model: ModelProto) -> ValueInfoProto:
     graph = _graph(rng, model)
-    return rng.choice([*graph.input, *graph.input, *graph.output, *graph.value_info])
+    return _one_of(rng, [*graph.input, *graph.input, *graph.output, *graph.value_info])
 
 
 def _known_names(graph: GraphProto) -> list[str]:
@@ -166,11 +174,11 @@ def _change_dims(rng: random.Random, model: ModelProto) -> None:
     elif change == 2:
         del dims[rng.randrange(len(dims))]
     elif change == 3:
-        rng.choice(dims).dim_param = rng.choice((*NAMES, "N", "batch", "9" * 30, "-3"))
+        _one_of(rng, dims).dim_param = rng.choice((*NAMES, "N", "batch", "9" * 30, "-3"))
     elif change == 4:
-        rng.choice(dims).Clear()
+        _one_of(rng, dims).Clear()
     else:
-        rng.choice(dims).dim_value = rng.choice(INTS)
+        _one_of(rng, dims).dim_value = rng.choice(INTS)
 
 
 def _change_type(rng: random.Random, model: ModelProto) -> None:
@@ -219,7 +227,7 @@ def _change_operands(rng: random.Random, model: ModelProto) -> None:
     if change == 0:
         del names[rng.randrange(len(names))]
     elif change == 1:
-        names.append(rng.choice(names))
+        names.append(_one_of(rng, names))
     elif change == 2:
         names[rng.randrange(len(names))] = ""
     elif change == 3:
@@ -230,7 +238,7 @@ def _change_operands(rng: random.Random, model: ModelProto) -> None:
     elif change == 5:
         del names[:]
     else:
-        names[rng.randrange(len(names))] = rng.choice(_known_names(model.graph))
+        names[rng.randrange(len(names))] = _one_of(rng, _known_names(model.graph))
 
 
 def _give_constant(rng: random.Random, model: ModelProto) -> None:
@@ -286,7 +294,7 @@ def _change_names(rng: random.Random, model: ModelProto) -> None:
         _node(rng, model).name = rng.choice(NAMES)
     elif change == 1:
         nodes = _graph(rng, model).node
-        rng.choice(nodes).name = rng.choice(nodes).name
+        _one_of(rng, nodes).name = _one_of(rng, nodes).name
     elif change == 2:
         _value(rng, model).name = rng.choice((*NAMES, *_known_names(model.graph)[:20]))
     elif change == 3:
@@ -300,7 +308,7 @@ def _change_names(rng: random.Random, model: ModelProto) -> None:
 def _change_header(rng: random.Random, model: ModelProto) -> None:
     change = rng.randrange(4)
     if change == 0:
-        rng.choice(model.opset_import).version = rng.choice((*range(-1, 30), 999, 2**40))
+        _one_of(rng, model.opset_import).version = rng.choice((*range(-1, 30), 999, 2**40))
     elif change == 1:
         model.opset_import.add(domain=rng.choice(DOMAINS), version=rng.choice((0, 1, 7, 13, 21, 999)))
     elif change == 2:
@@ -315,11 +323,11 @@ def _change_outputs(rng: random.Random, model: ModelProto) -> None:
     if change == 0:
         del graph.output[rng.randrange(len(graph.output))]
     elif change == 1:
-        graph.output.add().name = rng.choice(_known_names(graph))
+        graph.output.add().name = _one_of(rng, _known_names(graph))
     elif change == 2:
         del graph.input[rng.randrange(len(graph.input))]
     elif change == 3:
-        graph.input.append(rng.choice([*graph.input, *graph.output]))
+        graph.input.append(_one_of(rng, [*graph.input, *graph.output]))
     else:
         del graph.output[:]
 
@@ -358,7 +366,7 @@ def _control_node(rng: random.Random, inner: NodeProto, tag: str, graph: GraphPr
 
 def _to_function(rng: random.Random, model: ModelProto) -> None:
     """A node becomes a call of a model-local function that holds it."""
-    node = rng.choice(model.graph.node)
+    node = _one_of(rng, model.graph.node)
     body = NodeProto.FromString(node.SerializeToString())
     name = f"F{rng.randrange(10)}"
     if rng.random() < 0.1:

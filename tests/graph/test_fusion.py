@@ -280,19 +280,31 @@ def test_q_dq_that_a_runtime_does_not_fuse_only_add(g: Graph) -> None:
     assert all(k.dtype in (DType.FLOAT32, DType.INT8) for kernels in (arm, x86) for k in kernels if k.macs)
 
 
+_LACKING = ["MatMul", "Mul", "Div", "Add", "Transpose", "Softmax", "Cast", "Conv", "Slice", "Pad", "LayerNormalization"]
+_LACKING += ["QuantizeLinear", "DequantizeLinear", "Relu", "Clip", "MatMulInteger", "DynamicQuantizeLinear", "Gemm"]
+
+
+@pytest.mark.parametrize("inputs", [(), ("",), ("", "w"), ("", "w", "w", "w"), ("x", "", "w"), ("", "", "", "", "")])
+@pytest.mark.parametrize("op", _LACKING)
+def test_a_node_without_its_operands_is_a_kernel(op: str, inputs: tuple[str, ...]) -> None:
+    tensors = {"x": Tensor("x", (2, 3), DType.FLOAT32), "w": Tensor("w", (1,), DType.INT64, Kind.WEIGHT, value=(0,))}
+    tensors["y"] = Tensor("y", (2, 3), DType.FLOAT32)
+    g = Graph("g", (Node("n", op, "", inputs, ("y",), {}),), tensors, ("x",), ("y",))
+    execution = arranged(g, execution_of(g), frozenset(PATTERNS))
+    assert [group.nodes for group in groups_of(g, execution, frozenset(PATTERNS))] == [[0]] * (not execution.absorbed)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.sets(st.sampled_from(sorted(PATTERNS)), min_size=3))
 def test_nodes_that_lack_operands_or_results_are_left_alone(data: st.DataObject, patterns: set[str]) -> None:
     """Damaged files have any number of operands, and attributes of any type."""
-    ops = ["MatMul", "Mul", "Div", "Add", "Transpose", "Softmax", "Cast", "Conv", "Slice", "Pad", "LayerNormalization"]
-    ops += ["QuantizeLinear", "DequantizeLinear", "Relu", "Clip", "MatMulInteger", "DynamicQuantizeLinear", "Gemm"]
     names, nodes = ["", "x", "w"], []
     for k in range(data.draw(st.integers(1, 6))):
         inputs = tuple(data.draw(st.lists(st.sampled_from(names), max_size=3)))
         outputs = (f"t{k}",) if data.draw(st.booleans()) else data.draw(st.sampled_from([(), ("",), ("", f"t{k}")]))
         names += [o for o in outputs if o]
         perm = data.draw(st.sampled_from([(0, 2, 1), (1, 0), (float("nan"), 0.0), (7,), "x"]))
-        op = data.draw(st.sampled_from(ops))
+        op = data.draw(st.sampled_from(_LACKING))
         nodes.append(Node(f"n{k}", op, "", inputs, outputs, {"perm": perm} if data.draw(st.booleans()) else {}))
     shapes = {n: Tensor(n, (2, 3, 3), DType.FLOAT32) for n in names if n}
     tensors = shapes | {"w": Tensor("w", (3, 3), DType.FLOAT32, Kind.WEIGHT)}

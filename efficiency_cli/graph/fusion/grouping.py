@@ -136,9 +136,9 @@ class _Grouper:
     def _axis(self, inputs: Sequence[str]) -> int | None:
         """The one axis that a Slice of known places is along."""
         values = [self.flow.tensor(i).value if i and self.flow.constant(i) else None for i in inputs[1:4]]
-        rank = self.flow.tensor(inputs[0]).rank
-        if len(values) < 3 or any(v is None or len(v) != 1 for v in values):
+        if len(values) < 3 or not inputs[0] or any(v is None or len(v) != 1 for v in values):
             return None
+        rank = self.flow.tensor(inputs[0]).rank
         axis = int(values[2][0]) if values[2] else 0
         return axis + rank if axis < 0 else axis
 
