@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import onnx
+from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from efficiency_cli.graph.read import read_model
@@ -42,9 +43,10 @@ HOSTILE = (
 
 @cache
 def sample(name: str, hardware: str | None = None, dims: tuple[tuple[str, int], ...] = ()) -> Estimate:
-    """A sample's estimate; the same object at every call."""
+    """A sample's estimate; the same object at every call. Its path is as long wherever the project is."""
     profile = load_profile(hardware) if hardware else None
-    return estimate(read_model(str(SAMPLES / name), dims=dict(dims)), profile)
+    model = replace(read_model(str(SAMPLES / name), dims=dict(dims)), path=f"samples/{name}")
+    return estimate(model, profile)
 
 
 def hostile(folder: Path, hardware: str | None = "cortex-m7") -> Estimate:
