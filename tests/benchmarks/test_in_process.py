@@ -31,11 +31,11 @@ def read_and_estimate(machines: list[Any]) -> None:
 
 @pytest.mark.parametrize("count", [1, 20])
 def test_machines(benchmark: Any, count: int) -> None:
-    """20 machines of six ways to fuse are to cost at most three times one: compare the two rows."""
+    """20 machines are to cost at most twice one: compare the two rows."""
     benchmark.pedantic(read_and_estimate, args=(all_machines(count),), rounds=20, warmup_rounds=2)
 
 
-def test_twenty_machines_cost_at_most_three(benchmark: Any) -> None:
+def test_twenty_machines_cost_at_most_two(benchmark: Any) -> None:
     import time
 
     def seconds(machines: list[Any]) -> float:
@@ -49,8 +49,7 @@ def test_twenty_machines_cost_at_most_three(benchmark: Any) -> None:
     benchmark.extra_info["twenty_to_one"] = best[1] / best[0]
     benchmark.pedantic(lambda: None, rounds=1)
     print(f"\n20 machines: {best[1] / best[0]:.2f} of one machine's time")
-    # reading costs most, then every way to fuse: 2.5 where the first 20 profiles have six of them
-    assert best[1] <= 3 * best[0]
+    assert best[1] <= 2 * best[0]
 
 
 def test_one_estimate(benchmark: Any) -> None:
