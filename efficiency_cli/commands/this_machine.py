@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from efficiency_cli.measure.host.kept import Kept
     from efficiency_cli.measure.host.levels import Level
     from efficiency_cli.measure.host.machine import Host
-    from efficiency_cli.measure.host.microbench import Bench
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _file(path: str | None, host: Host, force: bool) -> Path:
 
 def _timed(kept: Kept, host: Host, threads: int, quick: bool, output: OutputOptions) -> list[Level]:
     """The memory levels; all timings are in `kept` afterwards."""
-    from efficiency_cli.measure.host.levels import chain_of, levels
+    from efficiency_cli.measure.host.levels import levels
     from efficiency_cli.measure.host.microbench import Bench, bench
 
     near = next((c.size for c in host.caches if c.level == 2), 0)
@@ -120,21 +119,10 @@ def _timed(kept: Kept, host: Host, threads: int, quick: bool, output: OutputOpti
     if not kept.levels:
         with Progress("measuring memory", quiet=output.quiet) as progress:
             progress(0, 1)
-            kept.begin(levels(host, _runner(machine, chain_of), quick))
+            kept.begin(levels(host, machine.runner, quick))
     with Progress("timing", quiet=output.quiet) as progress:
         bench(machine, quick=quick, done=tuple(kept.timings), keep=kept.keep, progress=progress)
     return kept.levels
-
-
-def _runner(machine: Bench, chain_of: Callable[[int], object]) -> Callable[[int], Callable[[], object]]:
-    from efficiency_cli.graph.assemble import Assembled
-
-    def run(layers: int) -> Callable[[], object]:
-        chain = chain_of(layers)
-        assert isinstance(chain, Assembled)
-        return machine.runner(chain)
-
-    return run
 
 
 def _anchor(path: str, sizes: ModelOptions, threads: int, output: OutputOptions) -> Anchor:

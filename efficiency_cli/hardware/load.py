@@ -293,9 +293,10 @@ class _Reader:
 
     def _events(self, text: str) -> Iterator[Any]:
         try:
-            parser = _events_of(text)
-            while parser.check_event():
-                yield parser.get_event()
+            next_event, event = _events_of(text).get_event, None
+            while type(event) is not yaml.StreamEndEvent:
+                event = next_event()
+                yield event
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = self._place(mark) if mark else Place(self.file, 1, 1)
@@ -318,7 +319,8 @@ class _Reader:
         """Opens, or closes and returns, the node of one event."""
         kind = type(event)
         if kind is yaml.ScalarEvent:
-            self._refuse_extras(event)
+            if event.anchor is not None or event.tag is not None:
+                self._refuse_extras(event)
             return tree.Scalar(event.value, self._place(event.start_mark))
         if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             self._refuse_extras(event)

@@ -68,14 +68,19 @@ def interval_of(found: Sequence[HeldOut]) -> tuple[float, float]:
     exp(± t · √(mean over families of the mean square of log measured / predicted)), t being the 90 % quantile
     of Student's law: every family weighs the same, however often it was measured.
     """
-    from scipy.special import stdtrit
-
     squares: dict[str, list[float]] = {}
     for one in found:
         squares.setdefault(one.case.family, []).append(one.log_ratio**2)
     spread = math.sqrt(sum(sum(s) / len(s) for s in squares.values()) / len(squares))
-    reach = float(stdtrit(FREEDOM_PER_FAMILY * len(squares), UPPER_QUANTILE)) * max(spread, LEAST_NOISE_SD)
+    reach = student_quantile(FREEDOM_PER_FAMILY * len(squares)) * max(spread, LEAST_NOISE_SD)
     return math.exp(-reach), math.exp(reach)
+
+
+def student_quantile(freedom: int) -> float:
+    """The 90 % quantile of Student's law with so many degrees of freedom, at least one."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(1, freedom), UPPER_QUANTILE))
 
 
 def intervals_without_family(found: Sequence[HeldOut]) -> list[tuple[float, float] | None]:

@@ -17,7 +17,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from efficiency_cli.graph.model import OpClass
-from efficiency_cli.hardware.kinds import UNBLOCKED, kinds_of
+from efficiency_cli.hardware.kinds import UNBLOCKED, WIDER, kinds_of
 from efficiency_cli.hardware.profile import DEFAULT_INTERVAL, HalfSize, MemoryLevel, Profile, Runtime
 from efficiency_cli.roofline.network import Kernel
 
@@ -94,13 +94,14 @@ def is_unblocked(kernel: Kernel, runtime: Runtime) -> bool:
     Its weights are no constants, or it is depthwise or grouped and its channels do not fill whole blocks.
     """
     block, product = runtime.channel_block, kernel.product
-    if block is None or product is None:
+    kind = WIDER.get(kernel.variant, kernel.variant) or kernel.op_class.value
+    if block is None or product is None or f"unblocked-{kind}" not in UNBLOCKED:
         return False
+    if not kernel.weight_bytes:
+        return True
     if kernel.op_class is OpClass.DEPTHWISE:
-        return not kernel.weight_bytes or bool(product.count * product.n % block.value)
-    if kernel.variant == "grouped":
-        return not kernel.weight_bytes or bool(product.n % block.value or product.k % block.value)
-    return not kernel.weight_bytes and f"unblocked-{kernel.variant}" in UNBLOCKED
+        return bool(product.count * product.n % block.value)
+    return kernel.variant == "grouped" and bool(product.n % block.value or product.k % block.value)
 
 
 class Timer:

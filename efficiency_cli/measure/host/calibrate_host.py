@@ -7,28 +7,29 @@ them. Whole networks (anchors) move one scale, and are then a part of the interv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.errors import UsageError
 from efficiency_cli.graph.model import Model
 from efficiency_cli.hardware.load import profile_of
 from efficiency_cli.hardware.profile import Profile
+from efficiency_cli.measure.hold_out import student_quantile
 from efficiency_cli.measure.host.features import Row, is_narrow, row_of
 from efficiency_cli.measure.host.fit_host import Fitted, fit_host
 from efficiency_cli.measure.host.grid import cases
 from efficiency_cli.measure.host.host_profile import About, Judged, Peaks, plain_text, profile_text
 from efficiency_cli.measure.host.levels import Level
 from efficiency_cli.measure.host.microbench import Timing, steady
+from efficiency_cli.measure.host.timing import quantile
 from efficiency_cli.roofline.estimate import estimate
 
 # a peak is so much above the quickest case, of which so much is of the type
 _ABOVE, _OF_TYPE = 1.1, 0.9
 _UNIT = 1e9
-# the interval holds 80 % of networks
-_QUANTILE = 0.9
 # a state of no network: before blocks were judged
 _UNJUDGED = Judged((0.5, 2.0), 0.0, 1, 1)
 NEAR, FAR = "near", "far"
@@ -88,29 +89,24 @@ def fit_machine(
         raise UsageError("no case was timed", hint="run it again: effcli calibrate --host")
     peaks = _peaks(about, levels, models, seconds, path)
     fitted = fit_host(dict(_rows(about, peaks, models, path)), seconds)
-    judged = _UNJUDGED
-    for _ in range(2):  # the error of the profile as it is written, then the profile that says so
-        text = profile_text(about, peaks, fitted, judged)
-        profile = profile_of(text, path)
+
+    def errors(profile: Profile) -> tuple[list[Error], list[Error]]:
         of_blocks = [_error(name, model, seconds[f"{name} {NEAR}"], profile) for name, model in blocks.items()]
-        of_anchors = [_error(a.model.path, a.model, a.seconds, profile) for a in anchors]
-        if judged is _UNJUDGED:
-            judged = _judged(of_blocks, of_anchors, len(timings_of(seconds)), len(models))
-    return HostFit(text, profile, peaks, fitted, judged, of_blocks, of_anchors)
+        return of_blocks, [_error(a.model.path, a.model, a.seconds, profile) for a in anchors]
 
-
-def timings_of(seconds: Mapping[str, float]) -> list[str]:
-    """The cases that have times, each once."""
-    return [name for name in seconds if name.endswith(NEAR)]
+    # how far off the fit is, then the profile that says so
+    first = profile_of(profile_text(about, peaks, fitted, _UNJUDGED), path)
+    judged = _judged(*errors(first), len(grid), len(models))
+    text = profile_text(about, peaks, fitted, judged)
+    profile = profile_of(text, path)
+    return HostFit(text, profile, peaks, fitted, judged, *errors(profile))
 
 
 def _rows(about: About, peaks: Peaks, models: Mapping[str, Model], path: Path) -> Iterable[tuple[str, Row]]:
     """Each case as it runs from near and from far: then its weights are not in the nearest cache."""
     near = profile_of(plain_text(about, peaks), path)
-    others = peaks.levels[1:]
-    far_text = plain_text(about, Peaks(peaks.float_ops, peaks.narrow_ops, peaks.levels))
-    first = "holds: [weights, activations]"
-    far = profile_of(far_text.replace(first, "holds: [activations]", 1), path) if others else near
+    nearest = replace(peaks.levels[0], weights=len(peaks.levels) == 1)
+    far = profile_of(plain_text(about, replace(peaks, levels=[nearest, *peaks.levels[1:]])), path)
     for name, model in models.items():
         yield f"{name} {NEAR}", row_of(model, near)
         yield f"{name} {FAR}", row_of(model, far)
@@ -143,21 +139,11 @@ def _judged(blocks: Sequence[Error], anchors: Sequence[Error], measurements: int
 
     exp(± 1.25 · t · √(mean square of log measured / expected)), t the 90 % quantile of Student's law.
     """
-    off = sorted(math.log(a.measured_s / a.expected_s) for a in anchors)
-    scale = (off[(len(off) - 1) // 2] + off[len(off) // 2]) / 2 if off else 0.0
+    off = [math.log(a.measured_s / a.expected_s) for a in anchors]
+    scale = quantile(off, 0.5)
     # blocks judge the fit without a scale, whole networks with it
     left = [math.log(b.measured_s / b.expected_s) for b in blocks] + [one - scale for one in off]
     spread = max(math.sqrt(sum(x * x for x in left) / len(left)) if left else 0.0, _LEAST_SD)
     error = sum(abs(math.exp(-x) - 1) for x in left) / max(1, len(left))
-    reach = _NETWORKS_OVER_BLOCKS * _student(len(left)) * spread
+    reach = _NETWORKS_OVER_BLOCKS * student_quantile(len(left)) * spread
     return Judged((math.exp(-reach), math.exp(reach)), error, measurements, models, math.exp(scale), len(off))
-
-
-def _student(freedom: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(1, freedom), _QUANTILE))
-
-
-# called with what is done, how much of it, and of how much
-Progress = Callable[[str, int, int], None]

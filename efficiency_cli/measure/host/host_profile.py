@@ -108,7 +108,7 @@ def _level(level: Level) -> Iterator[str]:
     yield f"  {level.name}:"
     yield f"    size: {_number(f'{level.size / 2**20:.6g} MiB', kind, source, note)}"
     yield f"    bandwidth: {_number(f'{level.rate / 1e9:.{_DIGITS}g} GB/s', 'measured')}"
-    yield "    holds: [weights, activations]"
+    yield f"    holds: [{'weights, ' if level.weights else ''}activations]"
 
 
 def _runtime(about: About, overlap: float, grade: str) -> Iterator[str]:

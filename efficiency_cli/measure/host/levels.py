@@ -7,7 +7,7 @@ machine that it shares, only the measurement can tell.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from msgspec import Struct
@@ -35,15 +35,16 @@ _OF_CACHE = 4
 
 
 class Level(Struct, frozen=True):
-    """`size` in bytes, `rate` in B/s."""
+    """`size` in bytes, `rate` in B/s. `weights`: whether they may be there when a run begins."""
 
     name: str
     size: int
     rate: float
+    weights: bool = True
 
 
-# so many layers -> what runs them once
-Runner = Callable[[int], Callable[[], object]]
+# a network -> what runs it once
+Runner = Callable[[Assembled], Callable[[], object]]
 
 
 def chain_of(layers: int) -> Assembled:
@@ -60,7 +61,7 @@ def levels(host: Host, runner: Runner, quick: bool = False) -> list[Level]:
     near = next((c.size for c in host.caches if c.level == 2), 0) or _DEFAULT_NEAR
     most = _OF_FREE * free_bytes()
     sizes = [n for n in (_QUICK_LAYERS if quick else _LAYERS) if n * _LAYER <= most]
-    rates = {n * _LAYER: n * _LAYER / _seconds(runner(n)) for n in sizes if n * _LAYER > near}
+    rates = {n * _LAYER: n * _LAYER / _seconds(runner(chain_of(n))) for n in sizes if n * _LAYER > near}
     found = [Level("l2", near, copy_rate(near // _OF_CACHE))]
     shared = shared_level(rates)
     if shared is not None:
@@ -98,8 +99,3 @@ def _seconds(run: Callable[[], object]) -> float:
         run()
         seconds.append(time.perf_counter() - began)
     return quantile(seconds, _QUANTILE)
-
-
-def described(found: Sequence[Level]) -> str:
-    """In a few words, as a note."""
-    return ", ".join(f"{level.name} {level.rate / 1e9:.3g} GB/s" for level in found)
