@@ -264,13 +264,25 @@ class _Reader:
         self.file = file
 
     def read(self, data: bytes) -> tree.Node:
-        text = self._text(data)
         stack: list[_Open] = []
         root: tree.Node | None = None
-        for event in self._events(text):
-            closed = self._step(event, stack)
-            if closed is None:
+        for event in self._events(self._text(data)):
+            kind = type(event)
+            closed: tree.Node
+            if kind is yaml.ScalarEvent:
+                if event.anchor is not None or event.tag is not None:
+                    self._refuse_extras(event)
+                mark = event.start_mark
+                closed = tree.Scalar(event.value, Place(self.file, mark.line + 1, mark.column + 1))
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                self._open(event, stack)
                 continue
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                closed = stack.pop().node
+            elif kind is yaml.AliasEvent:
+                raise UnreadableProfileError(self._place(event.start_mark), "aliases (*name) are not accepted")
+            else:
+                continue  # where the stream and its documents begin and end
             if stack:
                 self._attach(stack[-1], closed)
             elif root is None:
@@ -315,22 +327,6 @@ class _Reader:
         before = text[: found.start()] if found else ""
         return Place(self.file, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
-    def _step(self, event: Any, stack: list[_Open]) -> tree.Node | None:
-        """Opens, or closes and returns, the node of one event."""
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            if event.anchor is not None or event.tag is not None:
-                self._refuse_extras(event)
-            return tree.Scalar(event.value, self._place(event.start_mark))
-        if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            self._refuse_extras(event)
-            self._open(event, stack)
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            return stack.pop().node
-        elif kind is yaml.AliasEvent:
-            raise UnreadableProfileError(self._place(event.start_mark), "aliases (*name) are not accepted")
-        return None
-
     def _refuse_extras(self, event: Any) -> None:
         if event.anchor is not None:
             raise UnreadableProfileError(self._place(event.start_mark), "anchors (&name) are not accepted")
@@ -338,6 +334,7 @@ class _Reader:
             raise UnreadableProfileError(self._place(event.start_mark), "tags (!name) are not accepted")
 
     def _open(self, event: Any, stack: list[_Open]) -> None:
+        self._refuse_extras(event)
         place = self._place(event.start_mark)
         if len(stack) >= MAX_DEPTH:
             raise UnreadableProfileError(place, f"nested deeper than {MAX_DEPTH} levels")

@@ -180,7 +180,7 @@ def estimate(
         coverage=known.coverage,
         kernels=known.kernels,
         live=known.live,
-        assumptions=(*network.model.assumptions, *_chosen(network), *_generated(network), *_data_dependent(network)),
+        assumptions=_assumed(network),
         notes=(*network.model.notes, *network.notes),
         batch=batch_of(network.model),
     )
@@ -271,6 +271,15 @@ def _uncalibrated(machine: Machine, dtype: str) -> list[str]:
         return []
     calibrated = machine.runtime.dtype
     return [f"the runtime is calibrated on {calibrated} networks, this one is {dtype}: a wide interval is stated"]
+
+
+def _assumed(network: Network) -> tuple[str, ...]:
+    """What was assumed of the network on any machine; kept."""
+    found = network.kept.get(_assumed)
+    if not isinstance(found, tuple):
+        of_counts = (*_chosen(network), *_generated(network), *_data_dependent(network))
+        found = network.kept[_assumed] = (*network.model.assumptions, *of_counts)
+    return found
 
 
 def _chosen(network: Network) -> list[str]:

@@ -94,8 +94,10 @@ def is_unblocked(kernel: Kernel, runtime: Runtime) -> bool:
     Its weights are no constants, or it is depthwise or grouped and its channels do not fill whole blocks.
     """
     block, product = runtime.channel_block, kernel.product
+    if block is None or product is None:
+        return False
     kind = WIDER.get(kernel.variant, kernel.variant) or kernel.op_class.value
-    if block is None or product is None or f"unblocked-{kind}" not in UNBLOCKED:
+    if f"unblocked-{kind}" not in UNBLOCKED:
         return False
     if not kernel.weight_bytes:
         return True
@@ -118,6 +120,8 @@ class Timer:
         self.weight_level, self.weight_cost = _resident(profile, *self.weights_kept)
         self.scale = runtime.scale_factor
         self.levels = [m for m in profile.memory if "activations" in m.holds] or list(profile.memory[-1:])
+        # each level, its size, whether it is a cache and holds weights as well, and the home without a spill
+        self._homes = [(m, m.size_bytes, profile.is_cache(m), "weights" in m.holds, _Home(m)) for m in self.levels]
         self.low, self.high = runtime.interval_factors
         if outside_calibration(machine, dtype):
             self.low, self.high = min(self.low, DEFAULT_INTERVAL[0]), max(self.high, DEFAULT_INTERVAL[1])
@@ -213,10 +217,9 @@ class Timer:
 
     def _reread(self, kernel: Kernel) -> _Reread:
         """What is read again each step costs nothing where the nearest cache keeps it, nor on a managed memory."""
-        reread, nearest = kernel.reread, self.levels[0]
-        size = nearest.size_bytes
-        if reread is None or size is None or reread.bytes <= size or not self.machine.profile.is_cache(nearest):
-            return _Reread()
+        reread, (_, size, cached, *_) = kernel.reread, self._homes[0]
+        if reread is None or size is None or reread.bytes <= size or not cached:
+            return _NOT_REREAD
         fitting = (m for m in self.levels[1:] if m.size_bytes is None or reread.bytes <= m.size_bytes)
         level = next(fitting, self.levels[-1])
         return _Reread(reread.bytes * reread.times * kernel.repeat / level.bytes_per_s, level.name)
@@ -229,19 +232,18 @@ class Timer:
         """
         repeat = kernel.repeat or 1
         touched = kernel.read_bytes + kernel.written_bytes
-        for k, level in enumerate(self.levels):
-            size = level.size_bytes
-            if size is None or k == len(self.levels) - 1:
-                return _Home(level)
-            if not self.machine.profile.is_cache(level):
+        for k, (level, size, cached, with_weights, home) in enumerate(self._homes):
+            if size is None or k == len(self._homes) - 1:
+                return home
+            if not cached:
                 over = max(live_bytes - int(size), 0)
                 spilled = min(over, touched // repeat) * repeat
                 below = self.levels[k + 1]
-                return _Home(level, spilled, 1 / below.bytes_per_s, below.name) if spilled else _Home(level)
-            shared = kernel.weight_bytes // repeat if "weights" in level.holds else 0
+                return _Home(level, spilled, 1 / below.bytes_per_s, below.name) if spilled else home
+            shared = kernel.weight_bytes // repeat if with_weights else 0
             if touched // repeat + shared <= size:
-                return _Home(level)
-        return _Home(self.levels[-1])
+                return home
+        return self._homes[-1][-1]
 
 
 class _Reread(Struct, frozen=True):
@@ -249,6 +251,9 @@ class _Reread(Struct, frozen=True):
 
     seconds: float = 0.0
     level: str = ""
+
+
+_NOT_REREAD = _Reread()
 
 
 class _Shares(Struct, frozen=True):

@@ -136,6 +136,7 @@ class Network:
         self._noted: set[str] = set()
         self.kept: dict[object, object] = {}  # what machines share: `totals.counted`, `memory.footprint.needs_under`
         self._grouped: dict[frozenset[str], tuple[Kernel, ...]] = {}
+        self._known: _Known = {}
         self._weights: dict[int, int] = {}  # by the identity of a body, which the model keeps alive
 
     @cached_property
@@ -205,7 +206,7 @@ class Network:
         """The kernels of one run, in order."""
         key = expanded(patterns)
         if key not in self._grouped:
-            builder = _KernelBuilder(key)
+            builder = _KernelBuilder(key, self._known)
             builder.add(self.root)
             self._grouped[key] = tuple(builder.kernels)
         return self._grouped[key]
@@ -235,12 +236,20 @@ def _each_node(scope: Scope, found: list[CountedNode]) -> None:
             _each_node(inner, found)
 
 
+# a graph by its identity, the nodes of a kernel, and what they are together -> the kernel, wherever it is among others
+_Known = dict[tuple[int, tuple[int, ...], str, bool], Kernel]
+
+
 class _KernelBuilder:
-    def __init__(self, patterns: frozenset[str]) -> None:
+    """`known` are kernels that other patterns group alike: most patterns agree on most kernels."""
+
+    def __init__(self, patterns: frozenset[str], known: _Known) -> None:
         self.patterns = patterns
+        self.known = known
         self.kernels: list[Kernel] = []
 
-    def add(self, scope: Scope) -> None:
+    def add(self, counted: Scope) -> None:
+        scope = counted
         execution = arranged(scope.graph, scope.execution, self.patterns)
         if execution is not scope.execution:
             scope = replace(scope, execution=execution)
@@ -253,8 +262,18 @@ class _KernelBuilder:
                 for body in inner:
                     self.add(body)
             elif not all(scope.works[k].view for k in group.nodes):
-                self.kernels.append(_kernel(len(self.kernels), scope, group))
+                self.kernels.append(self._kernel(scope, group, shared=scope is counted))
         self.kernels.extend(_inserted(len(self.kernels) + k, scope, one) for k, one in enumerate(inserted))
+
+    def _kernel(self, scope: Scope, group: Group, *, shared: bool) -> Kernel:
+        index = len(self.kernels)
+        if not shared:
+            return _kernel(index, scope, group)
+        key = id(scope), tuple(group.nodes), _whole(group), group.members[0].op == "Add"
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = _kernel(index, scope, group)
+        return found if found.index == index else replace(found, index=index)
 
 
 def _inserted(index: int, scope: Scope, one: Inserted) -> Kernel:
@@ -277,17 +296,22 @@ _WHOLE = {
 _ACTIVATIONS = frozenset({"Gelu", "QuickGelu", "Swish", "HardSwish"})
 
 
+def _whole(fused: Group) -> str:
+    """The operator that several of its nodes are."""
+    return fused.whole or next((m.op for m in fused.members if len(m.nodes) > 1 and m.op in _WHOLE), "")
+
+
 def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
     group = tuple(fused.nodes)
     works = [scope.works[k] for k in group]
     nodes = [scope.graph.nodes[k] for k in group]
     # the node with most MACs names the kernel and its class; without MACs the one with most operations
-    anchor = max(range(len(group)), key=lambda j: (works[j].macs, works[j].ops, -j))
+    anchor = max(range(len(group)), key=lambda j: (works[j].macs, works[j].ops, -j)) if len(group) > 1 else 0
     weights, reads, writes = _boundary(scope, nodes, works, group)
     dtype = scope.execution.dtype.get(group[anchor]) or works[anchor].dtype
     op_class, variant = works[anchor].op_class, works[anchor].variant
     label = op_label(nodes[anchor], scope.graph, op_class)
-    whole = fused.whole or next((m.op for m in fused.members if len(m.nodes) > 1 and m.op in _WHOLE), "")
+    whole = _whole(fused)
     if whole in _ACTIVATIONS and not works[anchor].macs:
         label = whole
     elif whole in _WHOLE:

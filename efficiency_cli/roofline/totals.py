@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from efficiency_cli.graph.caches import cache_bytes
 from efficiency_cli.graph.model import Graph
@@ -25,14 +27,14 @@ class Totals(Struct, frozen=True):
     weight_bytes_by_dtype: Mapping[str, int]
     activation_elements: int
     activation_bytes: int
-    peak_activation_bytes: int
-    peak_activation_at: str
-    weight_bytes_read: int
-    activation_bytes_read: int
-    activation_bytes_written: int
-    kernels: int
     kv_cache_bytes: int
     kv_cache_bytes_per_token: int
+    peak_activation_bytes: int = 0
+    peak_activation_at: str = ""
+    weight_bytes_read: int = 0
+    activation_bytes_read: int = 0
+    activation_bytes_written: int = 0
+    kernels: int = 0
 
     @property
     def flops(self) -> int:
@@ -72,6 +74,26 @@ class Coverage(Struct, frozen=True):
 
 def totals_of(network: Network, kernels: Sequence[Kernel], live: LiveSet) -> Totals:
     """Sums over the kernels, and over the constants each once."""
+    return replace(
+        _of_nodes(network)[0],
+        peak_activation_bytes=live.peak_bytes,
+        peak_activation_at=live.peak_at,
+        weight_bytes_read=sum(k.weight_bytes for k in kernels),
+        activation_bytes_read=sum(k.read_bytes for k in kernels),
+        activation_bytes_written=sum(k.written_bytes for k in kernels),
+        kernels=sum(k.repeat for k in kernels),
+    )
+
+
+def _of_nodes(network: Network) -> tuple[Totals, Coverage]:
+    """What does not depend on which nodes are one kernel; kept. What does is nothing yet."""
+    found = network.kept.get(_of_nodes)
+    if found is None:
+        found = network.kept[_of_nodes] = (_sums(network), coverage_of(network))
+    return cast("tuple[Totals, Coverage]", found)
+
+
+def _sums(network: Network) -> Totals:
     by_dtype: Counter[str] = Counter()
     for node in network.nodes:
         if node.ops:
@@ -93,12 +115,6 @@ def totals_of(network: Network, kernels: Sequence[Kernel], live: LiveSet) -> Tot
         weight_bytes_by_dtype=dict(sorted(stored_bytes.items())),
         activation_elements=elements,
         activation_bytes=size,
-        peak_activation_bytes=live.peak_bytes,
-        peak_activation_at=live.peak_at,
-        weight_bytes_read=sum(k.weight_bytes for k in kernels),
-        activation_bytes_read=sum(k.read_bytes for k in kernels),
-        activation_bytes_written=sum(k.written_bytes for k in kernels),
-        kernels=sum(k.repeat for k in kernels),
         kv_cache_bytes=cache,
         kv_cache_bytes_per_token=a_token,
     )
@@ -143,6 +159,6 @@ def counted(network: Network, patterns: frozenset[str]) -> Counted:
     if not isinstance(found, Counted):
         kernels = network.kernels(patterns)
         live = live_set(network, kernels)
-        found = Counted(kernels, totals_of(network, kernels, live), coverage_of(network), live)
+        found = Counted(kernels, totals_of(network, kernels, live), _of_nodes(network)[1], live)
         network.kept[patterns] = found
     return found

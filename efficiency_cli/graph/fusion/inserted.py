@@ -98,6 +98,8 @@ class _Borders:
         self.found: list[Inserted] = []
 
     def run(self) -> list[Inserted]:
+        if not any(self._is_integer_convolution(k, node) for k, node in enumerate(self.graph.nodes)):
+            return []  # nothing is channels last
         for k, node in enumerate(self.graph.nodes):
             if k in self.execution.absorbed or node.graphs:
                 continue

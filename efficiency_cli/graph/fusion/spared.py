@@ -31,7 +31,7 @@ def arranged(graph: Graph, execution: Execution, patterns: frozenset[str]) -> Ex
     if "qdq-units" in patterns and any(node.op == "DequantizeLinear" for node in graph.nodes):
         execution = units_of_runtime(graph, unsigned="qdq-unsigned" in patterns)
     for pattern, op, spared, reason in _SPARED:
-        if pattern in patterns:
+        if pattern in patterns and any(node.op == op for node in graph.nodes):
             flow = Flow(graph, execution)
             nodes = frozenset(_running(flow, op))
             alias = spared(flow, nodes) if nodes else {}

@@ -164,8 +164,12 @@ class _Spans:
             groups.setdefault(self._root(key), []).append(key)
         found = []
         for names in groups.values():
-            size = max(self.sizes.get(n, 0) for n in names)
-            if size:
+            if len(names) == 1:
+                (key,) = names
+                if size := self.sizes.get(key, 0):
+                    kind = kinds.get(key, "activation")
+                    found.append(Block(key, size, self.first[key], self.last[key], kind))
+            elif size := max(self.sizes.get(n, 0) for n in names):
                 name = max(names, key=lambda n: (n in kinds, self.sizes.get(n, 0)))
                 first, last = min(self.first[n] for n in names), max(self.last[n] for n in names)
                 also = tuple(n for n in names if n != name)
