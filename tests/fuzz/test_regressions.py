@@ -98,6 +98,8 @@ def idle() -> NodeProto:
 CASES: dict[str, tuple[bytes, Outcome]] = {
     # onnx's inference did not end
     "einsum_of_odd_characters": (one("Einsum", equation="%s{0}"), refused("contradicts its operands")),
+    "einsum_of_two_lines": (one("Einsum", equation="a\nb"), refused("contradicts its operands")),
+    "einsum_of_one_dot": (one("Einsum", equation="ab.->a"), refused("contradicts its operands")),
     "split_into_a_billion": (one("Split", num_outputs=10**9), refused("contradicts its operands")),
     # it wrote past the end where there were fewer parts, for ever where there were more
     "split_into_fewer_than_it_makes": (

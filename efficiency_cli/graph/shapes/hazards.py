@@ -14,8 +14,9 @@ from efficiency_cli.graph.shapes.scope import STANDARD, graphs_of
 
 # these read through a null pointer where an operand has no type; one at a time, all operands have one
 _FRAGILE = frozenset({"RegexFullMatch", "DictVectorizer", "LabelEncoder", "EyeLike"})
-# any other character keeps Einsum's inference in a loop for ever
-_EINSUM = re.compile(r"[A-Za-z.,\s]*(->[A-Za-z.\s]*)?")
+# anything else, a line end or a single dot, keeps Einsum's inference in a loop for ever
+_TERM = r"[A-Za-z ]*+(?:\.\.\.)?+[A-Za-z ]*+"
+_EINSUM = re.compile(rf"{_TERM}(?:,{_TERM})*+(?:->{_TERM})?")
 # all dims of all tensors: a 100,000-node network of rank 5 has a quarter of it
 MAX_DIMS = 2_000_000
 _MAX_RANK = 255
