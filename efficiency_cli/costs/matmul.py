@@ -15,6 +15,9 @@ from efficiency_cli.costs.elementwise import GELU_TANH, activation_ops
 from efficiency_cli.costs.quantization import DYNAMIC_QUANTIZE, REQUANTIZE, narrow_type
 from efficiency_cli.graph.model import DType, OpClass, Shape
 
+# weights of up to so many bits share kernels: two a byte
+_FEW = 4
+
 
 class _Product(Struct, frozen=True):
     """`batch` independent products of (m, k) by (k, n); `shared`: all by the same matrix, so that rows add up."""
@@ -52,11 +55,18 @@ class _Product(Struct, frozen=True):
 
 
 class _Packed(_Product, frozen=True):
-    """A product by a matrix of a few bits a weight. Row by row it is limited by reading, as any other is."""
+    """A product by a matrix of `bits` a weight. Row by row it is limited by reading, as any other is."""
+
+    bits: int = 4
 
     @property
     def variant(self) -> str:
-        return "packed-gemv" if self.m == 1 else "packed-gemm"
+        return packed_variant("gemv" if self.m == 1 else "gemm", self.bits)
+
+
+def packed_variant(variant: str, bits: int) -> str:
+    """The variant of a product whose weights are unpacked on the way: eight bits take other kernels than fewer."""
+    return f"packed{'8' if bits > _FEW else ''}-{variant}"
 
 
 def _product(a: Shape, b: Shape) -> _Product:
@@ -189,14 +199,14 @@ def matmul_packed(op: Op) -> Work:
     """rows · N · K MACs in the activations' type; the weights are read as stored: packed, with their scales.
 
     Unpacking a weight is ignored, as the DequantizeLinear of a weight is; what it slows down is the machine's
-    business (variant packed-gemm). 1 an output for a bias (slot 5).
+    business (variants packed-gemm, packed8-gemm and those of one row). 1 an output for a bias (slot 5).
     """
     a, n, k = op.shape(), op.attr("N", 0), op.attr("K", 0)
     if n < 1 or k < 1:
         raise CostError("the attributes N and K must be given and positive")
     if not a or a[-1] != k:
         raise CostError(f"operand {a} does not end in K = {k}")
-    return _work(op, _Packed((), math.prod(a[:-1]), n, k), op.has(5))
+    return _work(op, _Packed((), math.prod(a[:-1]), n, k, bits=op.attr("bits", 4)), op.has(5))
 
 
 @cost(f"{MICROSOFT}::MatMulFpQ4")

@@ -65,13 +65,18 @@ DENSE_VARIANTS = (
     "batched-gemv",
     "packed-gemm",  # weights of a few bits, unpacked on the way
     "packed-gemv",
+    "packed8-gemm",  # and of eight, beside activations in floating point
+    "packed8-gemv",
     "convolution-1d",
     "convolution-3d",
 )
 # kinds that are as others where a runtime does not tell
 WIDER = {
     "batched-gemv": "gemv",
+    "packed-gemm": "gemm",
     "packed-gemv": "gemv",
+    "packed8-gemm": "gemm",
+    "packed8-gemv": "gemv",
     "convolution-1d": "convolution",
     "convolution-3d": "convolution",
     "depthwise-1d": "depthwise",
@@ -95,7 +100,9 @@ CLASS_KEYS = (
 EFFICIENCY_KEYS = (*CLASS_KEYS, "memory")
 # a runtime may tell single operators apart, as in `Transpose`, and types within a class or operator: `int8-gemm`
 _OPERATOR = "[A-Z][A-Za-z0-9]{0,63}"
-KIND_PATTERN = f"(({'|'.join(DTYPES)})-)?({'|'.join(CLASS_KEYS)}|{_OPERATOR})"
+# what multiplies unsigned weights is another kernel on some machines: `uint8-convolution`
+_KIND_TYPES = (*DTYPES, *(f"u{dtype}" for dtype in INTEGER_BITS))
+KIND_PATTERN = f"(({'|'.join(_KIND_TYPES)})-)?({'|'.join(CLASS_KEYS)}|{_OPERATOR})"
 
 
 def first_of(known: Mapping[str, Any], kinds: Sequence[str]) -> str:
@@ -103,14 +110,18 @@ def first_of(known: Mapping[str, Any], kinds: Sequence[str]) -> str:
     return next((kind for kind in kinds if kind in known), "") if known else ""
 
 
-def kinds_of(op_class: str, variant: str, operator: str, dtype: str, unblocked: bool = False) -> tuple[str, ...]:
+def kinds_of(
+    op_class: str, variant: str, operator: str, dtype: str, unblocked: bool = False, unsigned: bool = False
+) -> tuple[str, ...]:
     """What a runtime may tell a kernel apart by, the finest first: int8-gemm, int8-Gemm, int8-dense, gemm …
 
     A quantised operator is of the kind that the operator is in its type: QLinearAdd is int8-Add. `unblocked`: it
-    does not run in the runtime's blocked layout (see `Runtime.channel_block`).
+    does not run in the runtime's blocked layout (see `Runtime.channel_block`). `unsigned`: its weights are unsigned
+    integers.
     """
     own = variant or op_class
     beside = f"unblocked-{WIDER.get(own, own)}" if unblocked else ""
     operator = operator.removeprefix("QLinear")
     plain = tuple(dict.fromkeys(k for k in (beside, variant, WIDER.get(variant, ""), operator, op_class) if k))
-    return (*(f"{dtype}-{kind}" for kind in plain), *plain) if dtype else plain
+    types = (f"u{dtype}", dtype) if unsigned else (dtype,)
+    return (*(f"{one}-{kind}" for one in types for kind in plain), *plain) if dtype else plain

@@ -126,7 +126,7 @@ class Timer:
         if outside_calibration(machine, dtype):
             self.low, self.high = min(self.low, DEFAULT_INTERVAL[0]), max(self.high, DEFAULT_INTERVAL[1])
         self._peaks: dict[tuple[str, str], tuple[float, str]] = {}
-        self._shares: dict[tuple[str, str, str, str, bool], _Shares] = {}
+        self._shares: dict[tuple[str, str, str, str, bool, bool], _Shares] = {}
 
     def time(self, kernel: Kernel, live_bytes: int = 0, skipped_ops: int = 0) -> KernelTime:
         """The kernel's time while `live_bytes` of activations are alive; see the module's docstring."""
@@ -198,6 +198,7 @@ class Timer:
             kernel.operator,
             dtype,
             is_unblocked(kernel, self.machine.runtime),
+            kernel.unsigned,
         )
         if key not in self._shares:
             runtime, kinds = self.machine.runtime, kinds_of(*key)

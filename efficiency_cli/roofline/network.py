@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from efficiency_cli.costs import Product, Reread, Work, work_of
 from efficiency_cli.costs.control_flow import Body, Choices, bodies_of
+from efficiency_cli.costs.matmul import packed_variant
 from efficiency_cli.graph.constants import Stored, stored_constants
 from efficiency_cli.graph.execution import Execution, compute_type, execution_of, narrow_bytes
 from efficiency_cli.graph.fusion import (
@@ -70,7 +71,8 @@ class Kernel(Struct, frozen=True):
 
     `reads` and `writes` are the activations crossing its boundary: a tensor's key in the whole model
     -> bytes in one run. `weights` are the constants it reads, by their name in its graph. `variant`,
-    `product` and `reread` are those of the node that decides its class.
+    `product` and `reread` are those of the node that decides its class. `unsigned`: it computes in integers, and
+    with unsigned weights.
     """
 
     index: int
@@ -93,6 +95,7 @@ class Kernel(Struct, frozen=True):
     variant: str = ""
     product: Product | None = None
     reread: Reread | None = None
+    unsigned: bool = False
 
     @property
     def operator(self) -> str:
@@ -292,6 +295,8 @@ _WHOLE = {
     "RMSNormalization": OpClass.NORMALIZATION,
     "Softmax": OpClass.SOFTMAX,
 }
+# products that may have their weights in fewer bits than they compute in
+_PRODUCTS = frozenset({"gemm", "gemv"})
 # and those that stay element-wise
 _ACTIVATIONS = frozenset({"Gelu", "QuickGelu", "Swish", "HardSwish"})
 
@@ -321,6 +326,10 @@ def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
     if op_class is OpClass.NORMALIZATION and fused.members[0].op == "Add":
         # the sum and its normalisation, as runtimes call it
         label = f"Skip{label}"
+    integer = dtype is not None and dtype.is_narrow_integer
+    stored = _stored_type(scope, weights) if integer or variant in _PRODUCTS else None
+    if stored is not None and not integer:
+        variant = packed_variant(variant, stored.bits)
     return Kernel(
         index=index,
         name=nodes[anchor].name,
@@ -342,7 +351,14 @@ def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
         variant=variant,
         product=works[anchor].product,
         reread=works[anchor].reread,
+        unsigned=integer and stored is not None and compute_type(stored) is not stored,
     )
+
+
+def _stored_type(scope: Scope, weights: Iterable[str]) -> DType | None:
+    """The narrow integers that a matrix among these constants is stored in; None where none is."""
+    tensors = (scope.graph.tensors[name] for name in weights)
+    return next((t.dtype for t in tensors if t.dtype is not None and t.dtype.is_narrow_integer and t.rank > 1), None)
 
 
 def _boundary(

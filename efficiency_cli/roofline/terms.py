@@ -190,8 +190,8 @@ class _Builder:
     def kinds(self) -> tuple[str, ...]:
         """What the runtime may tell this kernel apart by, the finest first."""
         kernel = self.time.kernel
-        unblocked = is_unblocked(kernel, self.machine.runtime)
-        return kinds_of(kernel.op_class.value, kernel.variant, kernel.operator, self.time.dtype, unblocked)
+        apart = is_unblocked(kernel, self.machine.runtime), kernel.unsigned
+        return kinds_of(kernel.op_class.value, kernel.variant, kernel.operator, self.time.dtype, *apart)
 
     def _traffic(self) -> None:
         runtime = self.machine.runtime

@@ -17,6 +17,8 @@ from efficiency_cli.graph.execution import VIEW, Execution, Planner, compute_typ
 from efficiency_cli.graph.model import DType, Graph, Node
 
 _BYTE = 8
+# weights that one scale is for, at least, where a product unpacks them
+_LEAST_BLOCK = 16
 
 
 class _Kind(Enum):
@@ -241,10 +243,12 @@ class _Units(Planner):
                 self.computed.add(name)
 
     def _is_packed(self, node: Node, weights: str) -> bool:
-        """Whether the product takes quantised weights for itself, beside activations in float: MatMulNBits."""
+        """Whether the product unpacks weights quantised by block, beside activations in float: MatMulNBits."""
         if node.op not in ("MatMul", "Gemm") or node.domain or node.inputs[1:2] != (weights,):
             return False
-        return self.graph.tensors[weights].rank == 2 and self._operand_type(node.inputs[0]) is None
+        block = self.graph.nodes[self.maker[weights]].attributes.get("block_size")
+        by_block = isinstance(block, int) and block >= _LEAST_BLOCK
+        return by_block and self.graph.tensors[weights].rank == 2 and self._operand_type(node.inputs[0]) is None
 
     def _all_readers_quantized(self, name: str) -> bool:
         readers = self._behind_views(name)

@@ -189,10 +189,10 @@ class Builder:
         scale, zero = self._quantization(dtype)
         return self.same("DequantizeLinear", self.same("QuantizeLinear", x, scale, zero), scale, zero)
 
-    def narrow_weight(self, *dims: int) -> str:
+    def narrow_weight(self, *dims: int, dtype: DType = DType.INT8) -> str:
         """A weight of eight bits, with one scale, as float32."""
-        scale, zero = self._quantization(DType.INT8)
-        weight = self.weight(*dims, dtype=DType.INT8)
+        scale, zero = self._quantization(dtype)
+        weight = self.weight(*dims, dtype=dtype)
         return self.op("DequantizeLinear", [weight, scale, zero], dims)
 
     def narrow_bias(self, channels: int) -> str:
@@ -200,11 +200,13 @@ class Builder:
         zero = self.constant([0], (), DType.INT32)
         return self.op("DequantizeLinear", [self.weight(channels, dtype=DType.INT32), scale, zero], (channels,))
 
-    def narrow_conv(self, x: str, channels: int, kernel: int, *, stride: int = 1, group: int = 1) -> str:
-        """A convolution of eight bits in Q/DQ form; `x` and the result are float32."""
+    def narrow_conv(
+        self, x: str, channels: int, kernel: int, *, stride: int = 1, group: int = 1, dtype: DType = DType.INT8
+    ) -> str:
+        """A convolution of eight bits in Q/DQ form; `x` and the result are float32, `dtype` is that of the weights."""
         n, c, h, w = self.shapes[x]
         pad = (kernel - 1) // 2
-        weight = self.narrow_weight(channels, c // group, kernel, kernel)
+        weight = self.narrow_weight(channels, c // group, kernel, kernel, dtype=dtype)
         shape = (n, channels, (h + 2 * pad - kernel) // stride + 1, (w + 2 * pad - kernel) // stride + 1)
         attributes: Mapping[str, Attribute] = {
             "kernel_shape": (kernel,) * 2,
@@ -214,7 +216,7 @@ class Builder:
         }
         return self.quantized(self.op("Conv", [x, weight, self.narrow_bias(channels)], shape, **attributes))
 
-    def narrow_dense(self, x: str, width: int) -> str:
+    def narrow_dense(self, x: str, width: int, dtype: DType = DType.INT8) -> str:
         rows, depth = self.shapes[x]
-        weight = self.narrow_weight(depth, width)
+        weight = self.narrow_weight(depth, width, dtype=dtype)
         return self.quantized(self.op("Gemm", [x, weight, self.narrow_bias(width)], (rows, width)))

@@ -27,7 +27,8 @@ RUN, START, COMPUTE, MOVE = "run", "start", "compute", "move"
 HALVES = ("half m", "half n", "half k")
 # of these each operator computes at a rate of its own, though it multiplies and adds
 _BY_OPERATOR = frozenset({OpClass.RECURRENT, OpClass.POOLING, OpClass.NORMALIZATION, OpClass.SOFTMAX})
-NARROW = ("int4", "int8", "int16")
+_UNSIGNED = ("uint4", "uint8", "uint16")
+NARROW = ("int4", "int8", "int16", *_UNSIGNED)
 
 
 class Unknown(Struct, frozen=True, order=True):
@@ -75,7 +76,7 @@ def _term(time: KernelTime, unblocked: bool) -> Term:
 def _kinds(time: KernelTime, unblocked: bool) -> tuple[str, str]:
     kernel = time.kernel
     op_class = kernel.op_class.value
-    narrow = f"{time.dtype}-" if kernel.dtype is not None and kernel.dtype.is_narrow_integer else ""
+    narrow = f"{'u' * kernel.unsigned}{time.dtype}-" if kernel.dtype and kernel.dtype.is_narrow_integer else ""
     if kernel.op_class in MAC_CLASSES and kernel.op_class not in _BY_OPERATOR:
         kind = kernel.variant or op_class
         kind = f"unblocked-{WIDER.get(kind, kind)}" if unblocked else kind

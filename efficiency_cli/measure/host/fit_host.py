@@ -55,12 +55,13 @@ class Fitted(Struct, frozen=True):
         return sorted(u.kind for u in self.values if u.part == part)
 
     def of_class(self, part: str, op_class: str, narrow: bool = False) -> float | None:
-        """What kinds of a class have in common: the median; None where there is none."""
+        """What kinds of a class have in common, unsigned weights aside: the median; None where there is none."""
         alike = [
             value
             for unknown, value in self.values.items()
             if unknown.part == part
             and is_narrow(unknown.kind) == narrow
+            and not unknown.kind.startswith("uint")
             and self.classes.get(plain_kind(unknown.kind)) == op_class
         ]
         return quantile(alike, 0.5) if alike else None

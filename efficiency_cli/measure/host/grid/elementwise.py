@@ -54,14 +54,14 @@ def _pointwise_chain(op: str, size: int) -> Callable[[], Assembled]:
 
 
 def _applied(b: Builder, op: str, x: str, other: str) -> str:
-    number = {"Pow": 1.5, "Clip": 0.0}
     match op:
         case "Gelu":
             return b.gelu(x)
         case "Swish":
             return b.silu(x)
         case "Pow":
-            return b.same(op, x, b.constant([number[op]], (), DType.FLOAT32))
+            # a square, as normalisations have it: runtimes tell it from other powers
+            return b.same(op, x, b.constant([2.0], (), DType.FLOAT32))
         case "Clip":
             low, high = (b.constant([v], (), DType.FLOAT32) for v in (-1.0, 6.0))
             return b.same(op, x, low, high)
@@ -70,7 +70,8 @@ def _applied(b: Builder, op: str, x: str, other: str) -> str:
         case "Not":
             return b.same(op, b.same("Greater", x, b.constant([0.0], (), DType.FLOAT32)))
         case "Where":
-            return b.same(op, b.same("Greater", x, b.constant([0.0], (), DType.FLOAT32)), x, other)
+            # masks are regular: a condition that no branch predictor can follow would be slower
+            return b.same(op, b.same("Greater", x, b.constant([-1e30], (), DType.FLOAT32)), x, other)
         case "PRelu":
             return b.same(op, x, b.weight(b.shapes[x][-1]))
     return b.same(op, x, other) if other else b.same(op, x)
