@@ -15,8 +15,8 @@ from efficiency_cli.costs.elementwise import GELU_TANH, activation_ops
 from efficiency_cli.costs.quantization import DYNAMIC_QUANTIZE, REQUANTIZE, narrow_type
 from efficiency_cli.graph.model import DType, OpClass, Shape
 
-# weights of up to so many bits share kernels: two a byte
-_FEW = 4
+# bits of weights that are a byte each; fewer are put together and share kernels
+_BYTE = 8
 
 
 class _Product(Struct, frozen=True):
@@ -66,7 +66,7 @@ class _Packed(_Product, frozen=True):
 
 def packed_variant(variant: str, bits: int) -> str:
     """The variant of a product whose weights are unpacked on the way: eight bits take other kernels than fewer."""
-    return f"packed{'8' if bits > _FEW else ''}-{variant}"
+    return f"packed{'8' if bits == _BYTE else ''}-{variant}"
 
 
 def _product(a: Shape, b: Shape) -> _Product:

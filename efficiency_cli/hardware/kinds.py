@@ -5,7 +5,7 @@ A kernel is of several kinds, from its operator to its class; what a profile say
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # bits of the element types a machine may have a peak for, by family, narrow to wide
@@ -75,8 +75,8 @@ WIDER = {
     "batched-gemv": "gemv",
     "packed-gemm": "gemm",
     "packed-gemv": "gemv",
-    "packed8-gemm": "gemm",
-    "packed8-gemv": "gemv",
+    "packed8-gemm": "packed-gemm",
+    "packed8-gemv": "packed-gemv",
     "convolution-1d": "convolution",
     "convolution-3d": "convolution",
     "depthwise-1d": "depthwise",
@@ -105,6 +105,13 @@ _KIND_TYPES = (*DTYPES, *(f"u{dtype}" for dtype in INTEGER_BITS))
 KIND_PATTERN = f"(({'|'.join(_KIND_TYPES)})-)?({'|'.join(CLASS_KEYS)}|{_OPERATOR})"
 
 
+def widening(variant: str) -> Iterator[str]:
+    """`variant` and the kinds that it is of where a runtime does not tell: packed8-gemm, packed-gemm, gemm."""
+    while variant:
+        yield variant
+        variant = WIDER.get(variant, "")
+
+
 def first_of(known: Mapping[str, Any], kinds: Sequence[str]) -> str:
     """The first of `kinds` that is known, '' when none is."""
     return next((kind for kind in kinds if kind in known), "") if known else ""
@@ -122,6 +129,6 @@ def kinds_of(
     own = variant or op_class
     beside = f"unblocked-{WIDER.get(own, own)}" if unblocked else ""
     operator = operator.removeprefix("QLinear")
-    plain = tuple(dict.fromkeys(k for k in (beside, variant, WIDER.get(variant, ""), operator, op_class) if k))
+    plain = tuple(dict.fromkeys(k for k in (beside, *widening(variant), operator, op_class) if k))
     types = (f"u{dtype}", dtype) if unsigned else (dtype,)
     return (*(f"{one}-{kind}" for one in types for kind in plain), *plain) if dtype else plain

@@ -7,7 +7,7 @@ The only importer of yaml for hardware. Scalars stay text (YAML's own typing rea
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
@@ -40,9 +40,15 @@ class _PythonEvents(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser
         yaml.parser.Parser.__init__(self)
 
 
-# the largest shipped profile is 8.5 kB and 5 levels deep
+# the largest shipped profile is 30 kB and 6 levels deep
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+# the mappings that are open within a runtime: the profile, its runtimes, the runtime
+_RUNTIME_DEPTH = 3
+# more than half of the shipped files, and nothing that a list of machines tells; none has to be there
+_RUNTIME_DETAILS = frozenset(
+    ("dispatch", "efficiency", "traffic", "tiles", "half_sizes", "fusion", "memory", "interval", "calibration", "scale")
+)
 
 
 class UnreadableProfileError(ProfileError):
@@ -75,13 +81,13 @@ def load_profile(
 
 
 def load_summary(id_: str, hw_dirs: Iterable[str | Path] = ()) -> Profile:
-    """As `load_profile`, with the default runtime alone: what a list of all machines needs, at a third of the time.
+    """As `load_profile`, with the names and grade of the default runtime alone: what a list of all machines needs.
 
-    Mistakes in other runtimes are for `lint` and for who uses them.
+    That takes a third of the time. Mistakes in what is left out are for `lint` and for who uses it.
     """
     dirs = tuple(hw_dirs)
     path = find_profile(id_, dirs)
-    root = whole_tree(path, dirs)
+    root = whole_tree(path, dirs, details=False)
     runtimes, default = tree.find(root, "runtimes"), tree.find(root, "runtime")
     if isinstance(runtimes, tree.Mapping) and isinstance(default, tree.Scalar) and default.text in runtimes.entries:
         for name in [n for n in runtimes.entries if n != default.text]:
@@ -194,19 +200,22 @@ def _aliases(files: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
     return found, unread
 
 
-def whole_tree(path: Path, hw_dirs: Iterable[str | Path] = (), data: bytes | None = None) -> tree.Node:
+def whole_tree(
+    path: Path, hw_dirs: Iterable[str | Path] = (), data: bytes | None = None, details: bool = True
+) -> tree.Node:
     """The YAML of a file with what its `base` says below it. Raises ProfileError.
 
     A base is an id, looked for in `hw_dirs`, beside the file, and among the shipped profiles. With `data` the file
-    need not be there: it is taken to hold that.
+    need not be there: it is taken to hold that. Without `details` the numbers of runtimes are left out.
     """
     dirs = tuple(hw_dirs)
 
     def read(name: str, asking: Path) -> tuple[Path, tree.Node]:
         found = base_path(name, asking, dirs)
-        return found, _base_tree(found)
+        return found, _base_tree(found, details)
 
-    return with_base(read_tree(path) if data is None else parse_tree(data, str(path)), path, read)
+    own = read_tree(path, details) if data is None else parse_tree(data, str(path), details)
+    return with_base(own, path, read)
 
 
 def base_path(name: str, asking: Path, hw_dirs: Iterable[str | Path] = ()) -> Path:
@@ -226,22 +235,22 @@ def profile_of(text: str, path: Path, hw_dirs: Iterable[str | Path] = ()) -> Pro
     return profile
 
 
-def _base_tree(path: Path) -> tree.Node:
+def _base_tree(path: Path, details: bool) -> tree.Node:
     """As `read_tree`, and read once a version of the file: many boards stand on one core. Not to be changed."""
     try:
         state = path.stat()
     except OSError:
-        return read_tree(path)
-    return _read_once(path, state.st_mtime_ns, state.st_size)
+        return read_tree(path, details)
+    return _read_once(path, details, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=32)
-def _read_once(path: Path, modified_ns: int, size: int) -> tree.Node:  # noqa: ARG001
-    return read_tree(path)
+def _read_once(path: Path, details: bool, modified_ns: int, size: int) -> tree.Node:  # noqa: ARG001
+    return read_tree(path, details)
 
 
-def read_tree(path: Path) -> tree.Node:
-    """The YAML of a file with the place of everything. Raises ProfileError."""
+def read_tree(path: Path, details: bool = True) -> tree.Node:
+    """The YAML of a file with the place of everything; `details` as in `whole_tree`. Raises ProfileError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -249,24 +258,26 @@ def read_tree(path: Path) -> tree.Node:
         reason = (error.strerror or str(error)).lower()
         hint = "list the profiles there are: effcli hw list"
         raise ProfileError(f"cannot read profile '{path}': {reason}", hint=hint) from error
-    return parse_tree(data, str(path))
+    return parse_tree(data, str(path), details)
 
 
-def parse_tree(data: bytes, file: str) -> tree.Node:
+def parse_tree(data: bytes, file: str, details: bool = True) -> tree.Node:
     """YAML text -> tree. Raises UnreadableProfileError for whatever is not one plain YAML document."""
-    return _Reader(file).read(data)
+    return _Reader(file, frozenset() if details else _RUNTIME_DETAILS).read(data)
 
 
 class _Reader:
     """Turns libyaml's events into a tree, without recursion: depth cannot overflow a stack."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, left_out: Set[str]) -> None:
         self.file = file
+        self.left_out = left_out  # keys of runtimes
 
     def read(self, data: bytes) -> tree.Node:
         stack: list[_Open] = []
         root: tree.Node | None = None
-        for event in self._events(self._text(data)):
+        events = self._events(self._text(data))
+        for event in events:
             kind = type(event)
             closed: tree.Node
             if kind is yaml.ScalarEvent:
@@ -275,7 +286,11 @@ class _Reader:
                 mark = event.start_mark
                 closed = tree.Scalar(event.value, Place(self.file, mark.line + 1, mark.column + 1))
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-                self._open(event, stack)
+                if len(stack) == _RUNTIME_DEPTH and self._is_left_out(stack):
+                    _pass_over(events)
+                    stack[-1].key = None
+                else:
+                    self._open(event, stack)
                 continue
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
                 closed = stack.pop().node
@@ -292,6 +307,10 @@ class _Reader:
         if root is None:
             raise UnreadableProfileError(Place(self.file, 1, 1), "the file is empty")
         return root
+
+    def _is_left_out(self, stack: list[_Open]) -> bool:
+        top, _, runtime = (entry.key for entry in stack)
+        return bool(top and runtime and top.text == "runtimes" and runtime.text in self.left_out)
 
     def _text(self, data: bytes) -> str:
         if len(data) > MAX_BYTES:
@@ -357,6 +376,17 @@ class _Reader:
             else:
                 node.entries[parent.key.text] = (parent.key, child)
             parent.key = None
+
+
+def _pass_over(events: Iterator[Any]) -> None:
+    """Takes the rest of a mapping or sequence that has begun."""
+    depth = 1
+    while depth:
+        kind = type(next(events))
+        if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            depth += 1
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            depth -= 1
 
 
 class _Open:

@@ -23,8 +23,8 @@ from efficiency_cli.hardware.kinds import (
     INTEGER_BITS,
     KIND_PATTERN,
     SAME_PEAK,
-    WIDER,
     first_of,
+    widening,
 )
 
 SCHEMA_VERSION = "1"
@@ -235,7 +235,8 @@ class Runtime(Struct, frozen=True):
     efficiency: Annotated[
         Mapping[Annotated[str, OneOf(EFFICIENCY_KEYS, KIND_PATTERN)], Efficiency],
         "fraction of the peak reached by each class of operator; a class left out reaches its peak. An operator "
-        "(Gelu) has a fraction of its own, and so has a type of a class (int8-gemm)",
+        "(Gelu) has a fraction of its own, and so has a type of a class (int8-gemm; uint8-gemm where the weights are "
+        "unsigned)",
     ] = field(default_factory=dict)
     traffic: Annotated[
         Mapping[Annotated[str, OneOf(CLASS_KEYS, KIND_PATTERN)], Efficiency],
@@ -314,7 +315,8 @@ class Runtime(Struct, frozen=True):
     def tile_of(self, op_class: str, variant: str = "") -> Tile | None:
         if not self.tiles:
             return None
-        return self.tiles.get(variant) or self.tiles.get(WIDER.get(variant, "")) or self.tiles.get(op_class)
+        key = first_of(self.tiles, (*widening(variant), op_class))
+        return self.tiles[key] if key else None
 
     def half_size_of(self, kinds: Sequence[str]) -> HalfSize | None:
         """The sizes at which products of these kinds reach half their rate, where the profile says so."""

@@ -126,10 +126,19 @@ def test_packed_weights_are_read_as_stored_and_multiplied_in_float():
     assert result.reads == {"i0": 768 * 2, "i1": 768 * 768 // 2, "i2": 768 * 24 * 2, "i3": 768 * 12}
 
 
-@pytest.mark.parametrize(("rows", "variant"), [(1, "packed-gemv"), (2, "packed-gemm")])
-def test_packed_weights_are_told_apart_where_rows_share_them(rows, variant):
-    inputs = [(1, rows, 64), t((32, 2, 16), "uint8"), (64,)]
-    result = work(f"{MS}MatMulNBits", inputs, [(1, rows, 32)], K=64, N=32, bits=4, block_size=32)
+@pytest.mark.parametrize(
+    ("rows", "bits", "variant"),
+    [
+        (1, 4, "packed-gemv"),
+        (2, 4, "packed-gemm"),
+        (2, 2, "packed-gemm"),
+        (1, 8, "packed8-gemv"),
+        (2, 8, "packed8-gemm"),
+    ],
+)
+def test_packed_weights_are_told_apart_where_rows_share_them(rows, bits, variant):
+    inputs = [(1, rows, 64), t((32, 2, 4 * bits), "uint8"), (64,)]
+    result = work(f"{MS}MatMulNBits", inputs, [(1, rows, 32)], K=64, N=32, bits=bits, block_size=32)
     assert result.variant == variant
 
 

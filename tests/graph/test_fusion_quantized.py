@@ -184,6 +184,10 @@ def test_weights_alone_stay_packed_in_matrix_products_and_not_in_convolutions() 
     """MatMulNBits takes them; a Conv has them dequantised at each run."""
     rows = "t = Transpose<perm = [0, 2, 3, 1]>(x) md = DequantizeLinear(m, s, i) y = MatMul(t, md)"
     assert kernels(rows) == ["Transpose", "MatMul"]
+    # what else reads the weights or their scale keeps them from it
+    for other in ("y2 = DequantizeLinear(mid, s2, u)", "y2 = DequantizeLinear(mid, s, u)", "y2 = MatMul(t, md)"):
+        assert kernels(f"{rows} {other}").count("MatMul") == 1 + ("MatMul" in other)
+        assert (DQ in kernels(f"{rows} {other}")) is ("s2" not in other), other
     assert kernels("wd = DequantizeLinear(w, s, i) y = Conv(x, wd)") == [DQ, "Conv"]
     assert kernels("wd = DequantizeLinear(w, s, i) y = Conv(x, wd)", ()) == ["Conv"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from efficiency_cli.hardware.kinds import (
     DENSE_VARIANTS,
     DTYPES,
     EFFICIENCY_KEYS,
+    KIND_PATTERN,
     OP_CLASSES,
     SAME_PEAK,
 )
@@ -92,6 +94,18 @@ def test_element_types_and_operator_classes_are_the_graphs() -> None:
         *("unblocked-convolution", "unblocked-pointwise", "unblocked-first-layer"),
         *("general-transpose", "linear-resize", "cubic-resize"),
     }
+
+
+@pytest.mark.parametrize(
+    "kind", ["uint8-convolution", "uint4-gemm", "int8-Softmax", "packed8-gemv", "unblocked-depthwise"]
+)
+def test_kinds_of_types_and_operators(kind: str) -> None:
+    assert re.fullmatch(KIND_PATTERN, kind)
+
+
+@pytest.mark.parametrize("kind", ["ufloat32-gemm", "uint8-", "uint8", "uuint8-gemm", "gemms"])
+def test_no_kind(kind: str) -> None:
+    assert not re.fullmatch(KIND_PATTERN, kind)
 
 
 def test_the_folder_is_the_repositorys() -> None:

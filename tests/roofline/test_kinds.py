@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import onnx
 import pytest
 from machines import kernel, machine, profile, q
 from msgspec.structs import replace
@@ -36,6 +38,62 @@ def test_kinds_are_tried_from_the_finest():
         *("int8-gemm", "int8-MatMul", "int8-dense"),
         *("gemm", "MatMul", "dense"),
     )
+
+
+def test_unsigned_weights_are_a_finer_kind():
+    kinds = kinds_of("dense", "gemm", "MatMul", "int8", unsigned=True)
+    assert kinds == (
+        *("uint8-gemm", "uint8-MatMul", "uint8-dense"),
+        *kinds_of("dense", "gemm", "MatMul", "int8"),
+    )
+    given = with_runtime(efficiency={"int8-gemm": q(0.5), "uint8-gemm": q(0.25)})
+    work = replace(kernel(ops=400, dtype=DType.INT8), variant="gemm")
+    assert expected_s(given, work) == pytest.approx(400 / (400 * 0.5))
+    assert expected_s(given, replace(work, unsigned=True)) == pytest.approx(400 / (400 * 0.25))
+
+
+def kernel_of(tmp_path, nodes, x, **weights):
+    """The one kernel of the network from x to y; weights are types and shapes."""
+    tensors = [
+        helper.make_tensor(
+            n,
+            t,
+            d,
+            bytes(
+                -(-math.prod(d) // 2)
+                if t == TensorProto.UINT4
+                else math.prod(d) * helper.tensor_dtype_to_np_dtype(t).itemsize
+            ),
+            raw=True,
+        )
+        for n, (t, d) in weights.items()
+    ]
+    result = [helper.make_tensor_value_info("y", x[0], None)]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", *x)], result, tensors)
+    opset = [helper.make_opsetid("", 21)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "m.onnx")
+    (found,) = estimate(read_model(str(tmp_path / "m.onnx"))).kernels
+    return found
+
+
+@pytest.mark.parametrize(("dtype", "unsigned"), [(TensorProto.UINT8, True), (TensorProto.INT8, False)])
+def test_which_products_have_unsigned_weights(tmp_path, dtype, unsigned):
+    """A vector of zero points is no matrix of weights."""
+    nodes = [helper.make_node("QLinearConv", ["x", "s", "xz", "w", "ws", "wz", "s", "xz"], ["y"])]
+    weights = {"w": (dtype, (8, 8, 3, 3)), "wz": (dtype, (8,)), "xz": (TensorProto.UINT8, ())}
+    scales = {"s": (TensorProto.FLOAT, ()), "ws": (TensorProto.FLOAT, (8,))}
+    assert kernel_of(tmp_path, nodes, (TensorProto.UINT8, [1, 8, 6, 6]), **weights, **scales).unsigned is unsigned
+
+
+@pytest.mark.parametrize(
+    ("stored", "rows", "variant"), [(TensorProto.INT8, 4, "packed8-gemm"), (TensorProto.UINT4, 1, "packed-gemv")]
+)
+def test_weights_that_a_product_unpacks(tmp_path, stored, rows, variant):
+    """As with MatMulNBits, which is the same in one operator."""
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"]), helper.make_node("MatMul", ["x", "d"], ["y"])]
+    weights = {"w": (stored, (64, 32)), "s": (TensorProto.FLOAT, ())}
+    found = kernel_of(tmp_path, nodes, (TensorProto.FLOAT, [rows, 64]), **weights)
+    assert (found.variant, found.dtype, found.unsigned) == (variant, DType.FLOAT32, False)
 
 
 def test_a_quantised_operator_is_the_operator_in_its_type():

@@ -17,8 +17,6 @@ from efficiency_cli.graph.execution import VIEW, Execution, Planner, compute_typ
 from efficiency_cli.graph.model import DType, Graph, Node
 
 _BYTE = 8
-# weights that one scale is for, at least, where a product unpacks them
-_LEAST_BLOCK = 16
 
 
 class _Kind(Enum):
@@ -243,12 +241,15 @@ class _Units(Planner):
                 self.computed.add(name)
 
     def _is_packed(self, node: Node, weights: str) -> bool:
-        """Whether the product unpacks weights quantised by block, beside activations in float: MatMulNBits."""
+        """Whether the product takes quantised weights for itself, beside activations in float: MatMulNBits.
+
+        Not where anything else reads the weights, in either form, or their scale and zero point.
+        """
         if node.op not in ("MatMul", "Gemm") or node.domain or node.inputs[1:2] != (weights,):
             return False
-        block = self.graph.nodes[self.maker[weights]].attributes.get("block_size")
-        by_block = isinstance(block, int) and block >= _LEAST_BLOCK
-        return by_block and self.graph.tensors[weights].rank == 2 and self._operand_type(node.inputs[0]) is None
+        parts = (weights, *self.graph.nodes[self.maker[weights]].inputs)
+        alone = all(self.edges[name] == 1 for name in parts if name)
+        return alone and self.graph.tensors[weights].rank == 2 and self._operand_type(node.inputs[0]) is None
 
     def _all_readers_quantized(self, name: str) -> bool:
         readers = self._behind_views(name)
