@@ -103,6 +103,9 @@ class MemoryLevel(Struct, frozen=True):
         "memory: filled by the software, what does not fit spills; cache: holds a working set or does not. "
         "Left out, it is memory on an mcu or npu and cache on a cpu or gpu",
     ] = ""
+    overlap: Annotated[
+        Fraction | None, "how far computing hides what is read from here; left out, as the runtime says"
+    ] = None
 
     @property
     def size_bytes(self) -> float | None:

@@ -32,7 +32,7 @@ Array = np.ndarray
 class Case(Struct, frozen=True):
     """One measurement: seconds measured, and those of each kernel's parts as the profile has them.
 
-    `compute_s`, `memory_s` and `overhead_s` are by kernel, `column` is what its computing belongs to.
+    `overlap`, `compute_s`, `memory_s` and `overhead_s` are by kernel, `column` is what its computing belongs to.
     `group` (profile, runtime) shares a scale, and so do boards with what they stand on; `share` (a runtime
     and those that stand on it) the ratios. `memory_share` is the fraction of the bandwidth that `memory_s`
     stands for, `scale` the runtime's factor that is in all times, `fitted` whether the profile's numbers are
@@ -43,7 +43,7 @@ class Case(Struct, frozen=True):
     group: tuple[str, str]
     share: str
     measured_s: float
-    overlap: float
+    overlap: Array
     compute_s: Array
     memory_s: Array
     overhead_s: Array
@@ -74,7 +74,7 @@ def case_of(placed: Placed, estimate: Estimate) -> Case:
         group=(placed.profile.base or placed.profile.id, runtime.id),
         share=runtime.base or runtime.id,
         measured_s=placed.run.measured_s,
-        overlap=machine.overlap,
+        overlap=np.array([t.overlap for t in times]),
         compute_s=np.array([t.compute_s for t in times]),
         memory_s=np.array([t.memory_s for t in times]),
         overhead_s=np.array([t.overhead_s for t in times]),
@@ -107,7 +107,7 @@ class Stack:
         self.compute = _joined([c.compute_s for c in cases])
         self.memory = _joined([c.memory_s for c in cases])
         self.column = _joined([c.column for c in cases]).astype(np.int64)
-        self.hidden = 1 - np.repeat([c.overlap for c in cases], sizes)
+        self.hidden = 1 - _joined([c.overlap for c in cases])
         self.overhead = np.array([c.overhead_s.sum() for c in cases])
         self.run = np.array([c.run_s for c in cases])
 

@@ -45,6 +45,7 @@ def data_of(about: About, found: HostFit, path: str) -> HostCalibrationReport:
         "peaks": {"float32": found.peaks.float_ops, "int8": found.peaks.narrow_ops},
         "memory": [{"level": v.name, "bytes": v.size, "bytes_per_s": v.rate} for v in found.peaks.levels],
         "overlap": found.fitted.overlap,
+        "far_overlap": found.fitted.far_overlap,
         "cases": judged.models,
         "residual": found.fitted.spread,
         "error": judged.error,
@@ -71,7 +72,7 @@ def _table(about: About, found: HostFit, path: str, view: View) -> Iterator[str]
     levels = [f"{v.name} {format_capacity(v.size)}, {format_bytes(round(v.rate))}/s" for v in peaks.levels]
     yield from flowed("Memory", levels, width, _LABEL)
     fit = [f"{judged.models:,} cases", f"{format_percent(found.fitted.spread)} off on average"]
-    yield from flowed("Fit", [*fit, f"overlap {found.fitted.overlap:g}"], width, _LABEL)
+    yield from flowed("Fit", [*fit, _overlap(found)], width, _LABEL)
     low, high = judged.interval
     unseen = f"{len(found.blocks):,} blocks of networks"
     unseen += f" and {len(found.anchors):,} networks" if found.anchors else ""
@@ -82,6 +83,12 @@ def _table(about: About, found: HostFit, path: str, view: View) -> Iterator[str]
     yield from flowed("Written", [escaped(path, view.unicode)], width, _LABEL)
     yield ""
     yield from _worst([*found.anchors, *found.blocks], view)
+
+
+def _overlap(found: HostFit) -> str:
+    fitted, furthest = found.fitted, found.peaks.levels[-1].name
+    apart = f", with {furthest} {fitted.far_overlap:g}" if fitted.far_overlap != fitted.overlap else ""
+    return f"overlap {fitted.overlap:g}{apart}"
 
 
 def _worst(errors: Sequence[Error], view: View) -> Iterator[str]:

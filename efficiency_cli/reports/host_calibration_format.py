@@ -55,6 +55,7 @@ class HostCalibrationReport(TypedDict):
     peaks: HostPeaks
     memory: list[HostLevel]
     overlap: Annotated[float, Meta(ge=0, le=1, description="of computing and moving data")]
+    far_overlap: Annotated[float, Meta(ge=0, le=1, description="where the data are in the furthest level of memory")]
     cases: Annotated[int, Meta(ge=0, description="of the micro-benchmark, in the fit")]
     residual: Annotated[float, Meta(ge=0, description="mean |log measured / fitted| of the cases")]
     error: Annotated[float, Meta(ge=0, description="mean |error| of blocks and anchors")]

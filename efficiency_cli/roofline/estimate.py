@@ -238,10 +238,9 @@ def _alive(base: Estimate, machine: Machine) -> Sequence[int]:
 
 def _share(times: Sequence[KernelTime], machine: Machine, latency: Times) -> TimeShare:
     """Who takes the expected time: of what overlaps, all of it goes to the longer part."""
-    hidden = 1 - machine.overlap
     compute = memory = 0.0
     for t in times:
-        longer = t.compute_s >= t.memory_s
+        longer, hidden = t.compute_s >= t.memory_s, 1 - t.overlap
         compute += t.compute_s if longer else hidden * t.compute_s
         memory += hidden * t.memory_s if longer else t.memory_s
     total = latency.expected_s or 1.0

@@ -5,13 +5,15 @@
     dispatch_s = scale · what a kernel of the class costs to start
     time       = max(compute_s, memory_s) + (1 − overlap) · min(compute_s, memory_s) + dispatch_s
 
+The overlap is the runtime's. Where levels have their own, a kernel's is their mean, by the seconds that each takes.
+
 `bound` is the textbook roofline, max(operations/peak, Σ bytes/bandwidth): no direct algorithm is faster.
 Skipped are the products with all-zero channels, on a runtime that drops those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from msgspec import Struct
@@ -63,14 +65,19 @@ class KernelTime(Struct, frozen=True):
     spill_level: str = ""
     skipped_ops: int = 0
     reread_level: str = ""
+    overlap: float = 1.0
 
 
 class Machine(Struct, frozen=True):
-    """A profile with the runtime and the overlap that were chosen."""
+    """A profile with the runtime and the overlap that were chosen.
+
+    `overlaps` are those of memory levels that have their own, none where the user has given one for all.
+    """
 
     profile: Profile
     runtime: Runtime
     overlap: float
+    overlaps: Mapping[str, float]
 
     @staticmethod
     def of(profile: Profile, runtime: str | None = None, overlap: float | None = None) -> Machine:
@@ -79,7 +86,10 @@ class Machine(Struct, frozen=True):
         Raises ProfileError for an unknown runtime.
         """
         chosen = profile.runtime(runtime)
-        return Machine(profile, chosen, chosen.overlap_fraction if overlap is None else overlap)
+        if overlap is not None:
+            return Machine(profile, chosen, overlap, {})
+        own = {m.name: m.overlap.value for m in profile.memory if m.overlap is not None}
+        return Machine(profile, chosen, chosen.overlap_fraction, own)
 
 
 def outside_calibration(machine: Machine, dtype: str) -> bool:
@@ -145,11 +155,16 @@ class Timer:
         bound = max(ideal_compute, weight_s + moved / home.level.bytes_per_s)
         size_use = _size_use(kernel, shares.half_size)
         compute_s = scale * ideal_compute / (shares.compute * use * size_use)
+        overlap = self.machine.overlap
+        if self.machine.overlaps:
+            overlap = self.mean_overlap(
+                (self.weight_level.name, weight_s), (reread.level, reread.seconds), (home.level.name, activation_s)
+            )
         weight_s += reread.seconds
         memory_s = scale * (weight_s + activation_s) / share
         overhead_s = scale * shares.overhead_s * kernel.repeat
         winner, loser = max(compute_s, memory_s), min(compute_s, memory_s)
-        expected = winner + (1 - self.machine.overlap) * loser + overhead_s
+        expected = winner + (1 - overlap) * loser + overhead_s
         return KernelTime(
             kernel=kernel,
             times=self.interval(bound, expected),
@@ -170,7 +185,14 @@ class Timer:
             spill_level=home.spill_level,
             skipped_ops=skipped_ops,
             reread_level=reread.level,
+            overlap=overlap,
         )
+
+    def mean_overlap(self, *moved: tuple[str, float]) -> float:
+        """The overlap of what comes from levels (names) in so many seconds each."""
+        usual, own = self.machine.overlap, self.machine.overlaps
+        total = sum(seconds for _, seconds in moved)
+        return sum(own.get(level, usual) * s for level, s in moved) / total if total else usual
 
     def total(self, kernels: Sequence[KernelTime]) -> Times:
         """One run: all kernels and what starting it costs."""

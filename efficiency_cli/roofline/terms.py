@@ -278,7 +278,7 @@ class _Builder:
         if found is not None:
             self.number("dispatch", "s", f"{self.runtime_key}.dispatch.{key}", found, "to start a kernel")
         self.add("overhead_s", "s", time.overhead_s, f"{self.scaled}dispatch * repeat" if found is not None else "0")
-        self._overlap(machine.overlap)
+        self._overlap()
         sum_s = "max(compute_s, memory_s) + (1 - overlap) * min(compute_s, memory_s) + overhead_s"
         if time.times.expected_s == time.times.bound_s and machine.runtime.scale_factor < 1:
             self.add("bound_s", "s", time.times.bound_s, self._bound())
@@ -294,13 +294,38 @@ class _Builder:
         name = first_of(runtime.dispatch.classes, self.kinds)
         return (f"classes.{name}", runtime.dispatch.classes[name]) if name else ("kernel", runtime.dispatch.kernel)
 
-    def _overlap(self, overlap: float) -> None:
-        found = self.machine.runtime.overlap
-        if found.value == overlap:
-            said = "of computing and moving data"
+    def _overlap(self) -> None:
+        """The runtime's or the user's; where levels of memory have their own, their mean."""
+        overlap, found, said = self.machine.overlap, self.machine.runtime.overlap, "of computing and moving data"
+        if not self.machine.overlaps and found.value != overlap:
+            self.of["overlap"] = Operand("overlap", overlap, "", said, source="--overlap")
+        elif self.time.overlap == overlap or not self.time.memory_s:
             self.of["overlap"] = _from_profile("overlap", overlap, "", f"{self.runtime_key}.overlap", found, said)
         else:
-            self.of["overlap"] = Operand("overlap", overlap, "", "of computing and moving data", source="--overlap")
+            self._mean_overlap()
+
+    def _mean_overlap(self) -> None:
+        time, parts = self.time, []
+        if "weight_s" in self.of:
+            self._level_overlap("weight_overlap", time.weight_level)
+            if time.reread_level:
+                # what is read again is a part of weight_s: the mean of both, from the mean of all
+                near = self.timer.mean_overlap((time.activation_level, 1.0)) * time.activation_s
+                value = (time.overlap * time.memory_s - near) / time.weight_s
+                said = f"{time.weight_level} at first, {time.reread_level} again"
+                self.of["weight_overlap"] = Operand("weight_overlap", value, "", said)
+            parts.append("weight_overlap * weight_s")
+        if "activation_s" in self.of:
+            self._level_overlap("activation_overlap", time.activation_level)
+            parts.append("activation_overlap * activation_s")
+        self.add("overlap", "", time.overlap, f"({' + '.join(parts)}) / memory_s")
+
+    def _level_overlap(self, symbol: str, name: str) -> None:
+        level, runtime = self.machine.profile.memory_level(name), self.machine.runtime
+        own = level.overlap if level is not None else None
+        key = f"memory.{name}.overlap" if own is not None else f"{self.runtime_key}.overlap"
+        said = f"of computing and reading from {name}"
+        self.of[symbol] = _from_profile(symbol, (own or runtime.overlap).value, "", key, own or runtime.overlap, said)
 
     def _bound(self) -> str:
         parts = []

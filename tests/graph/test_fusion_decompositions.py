@@ -57,7 +57,9 @@ FORMS = [
     ("matmul-add", "a = MatMul(x, w) y = Add(v, a)"),
     ("simple-activation", "a = Gemm(row, w, v) y = Relu(a)"),
     ("add-layernorm", "a = Add(x, z) y = LayerNormalization(a, v, v2)"),
-    ("add-layernorm", "a = Add(x, z) y = RMSNormalization(a, v)"),
+    ("add-layernorm-shared", "a = Add(x, z) y = LayerNormalization(a, v, v2)"),
+    ("add-layernorm-shared", "a = Add(x, z) y = RMSNormalization(a, v)"),
+    ("add-layernorm-shared", "a = Add(row, row) y = LayerNormalization(a, v, v2)"),
     ("reduction", "a = Exp(x) y = ReduceSum(a, last)"),
     ("reduction", "a = Softmax(x) y = Mul(a, z)"),
 ]
@@ -81,7 +83,8 @@ def test_a_form_is_one_kernel_under_its_pattern(pattern: str, nodes: str) -> Non
     # what is no part of the form is made before: the scale of a quantised product is
     assert kernels(nodes, pattern) == ["+".join(operators)]
     assert kernels(nodes) == operators
-    related = {pattern, "rmsnorm", "rmsnorm-division", "layernorm", "reduction", "pointwise", "add-layernorm-shared"}
+    related = {pattern, "rmsnorm", "rmsnorm-division", "layernorm", "reduction", "pointwise"}
+    related |= {"add-layernorm", "add-layernorm-shared"}
     others = set(PATTERNS) - related - {"bias", "activation", "scale", "gelu"}
     assert kernels(nodes, *others) == operators
 
@@ -120,6 +123,9 @@ def test_what_somebody_else_reads_stays_apart(pattern: str, nodes: str) -> None:
         ("matmul-add", "a = MatMul(x, w) y = Add(w, a)"),
         ("simple-activation", "a = MatMul(x, z) y = Relu(a)"),
         ("simple-activation", "a = Add(x, z) y = Relu(a)"),
+        ("add-layernorm", "a = Add(row, row) y = LayerNormalization(a, v, v2)"),
+        ("add-layernorm", "a = Add(x, row) y = LayerNormalization(a, v, v2)"),
+        ("add-layernorm", "a = Add(x, z) y = RMSNormalization(a, v)"),
         ("add-layernorm", "a = Mul(x, z) y = LayerNormalization(a, v, v2)"),
         ("add-layernorm", "y2 = Add(x, z) y = LayerNormalization(y2, v, v2)"),
         ("reduction", "a = Exp(x) y = ReduceSum(a, last) y2 = Neg(a)"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from efficiency_cli.graph.model import OpClass
 from efficiency_cli.hardware.lint import lint
@@ -14,7 +16,7 @@ from efficiency_cli.measure.host.calibrate_host import fit_machine
 from efficiency_cli.measure.host.features import COMPUTE, MOVE, START, Term, Unknown, row_of
 from efficiency_cli.measure.host.fit_host import fit_host
 from efficiency_cli.measure.host.grid import cases
-from efficiency_cli.measure.host.host_profile import About, Peaks, channel_block, plain_text
+from efficiency_cli.measure.host.host_profile import About, Peaks, channel_block, plain_text, profile_text
 from efficiency_cli.measure.host.levels import Level, shared_level
 from efficiency_cli.measure.host.machine import Cache, Host
 from efficiency_cli.measure.host.microbench import Timing, order, steady
@@ -37,14 +39,15 @@ ABOUT = About("some-cpu", HOST, 1, "a test")
 LEVELS = [Level("l2", 1 << 20, 50e9), Level("l3", 16 << 20, 20e9), Level("memory", 8 << 30, 10e9)]
 
 
-def seconds_of(row, overlap, run, start, compute, move, half):
+def seconds_of(row, overlap, far_overlap, run, start, compute, move, half):
     """The formula of the module, in plain words."""
     total = run
     for term, count in row:
         m = term.sizes[0]
         c = term.compute_s * compute * (1 + half / m) if m else term.compute_s * compute
         v = term.memory_s * move
-        total += count * (start * term.starts + max(c, v) + (1 - overlap) * min(c, v))
+        beside = term.far * (1 - far_overlap) + (1 - term.far) * (1 - overlap)
+        total += count * (start * term.starts + max(c, v) + beside * min(c, v))
     return total
 
 
@@ -54,10 +57,11 @@ def test_what_cases_were_made_with_comes_out_of_them():
     for k in range(60):
         m = int(rng.choice([1, 2, 8, 64, 1024]))
         work, moved = 10 ** rng.uniform(-7, -4, 2)
-        rows[f"case {k}"] = [(Term("gemm", "gemm", "dense", work, moved, 1.0, (m, 64, 64)), int(rng.integers(1, 9)))]
-    true = {"overlap": 0.5, "run": 5e-6, "start": 3e-6, "compute": 1.25, "move": 2.0, "half": 10.0}
+        term = Term("gemm", "gemm", "dense", work, moved, 1.0, (m, 64, 64), far=1.0 if k % 3 == 0 else 0.0)
+        rows[f"case {k}"] = [(term, int(rng.integers(1, 9)))]
+    true = {"overlap": 0.5, "far_overlap": 0.25, "run": 5e-6, "start": 3e-6, "compute": 1.25, "move": 2.0, "half": 10.0}
     found = fit_host(rows, {name: seconds_of(row, **true) for name, row in rows.items()})
-    assert found.overlap == true["overlap"]
+    assert (found.overlap, found.far_overlap) == (true["overlap"], true["far_overlap"])
     assert found.run_s == pytest.approx(true["run"], rel=0.1)
     # n and k are the same in all cases: their factors and the slope are told apart by nothing
     factor = 1.0
@@ -140,6 +144,24 @@ def test_weights_that_no_near_cache_holds_come_from_further_out(tmp_path):
     near, far = activations / 50e9, (weights + biases) / 20e9
     assert seconds[1] == pytest.approx(near + far)
     assert seconds[0] in (pytest.approx((weights + biases + activations) / 50e9), pytest.approx(near + far))
+
+
+def test_terms_tell_what_comes_from_the_furthest_level(tmp_path):
+    case = next(c for c in cases() if c.name == "streamed gemm 16x768x3072")
+    profile = profile_of(plain_text(ABOUT, Peaks(1e9, 1e9, LEVELS)), tmp_path / "m.yaml")
+    for term, _ in row_of(case.make().model, profile):
+        weights, activations = 768 * 3072 * 4, 16 * (768 + 3072) * 4
+        assert term.far == pytest.approx(weights / 10e9 / (weights / 10e9 + activations / 50e9), rel=0.01)
+    near = next(c for c in cases() if c.name == "gemm 16x64x256")
+    assert {term.far for term, _ in row_of(near.make().model, profile)} == {0.0}
+
+
+def test_a_profile_says_what_computing_hides_of_the_furthest_level(found):
+    made, _ = found
+    for far, own in ((made.fitted.overlap, None), (0.25 if made.fitted.overlap else 0.5, "0.25")):
+        text = profile_text(ABOUT, Peaks(1e9, 1e9, LEVELS), replace(made.fitted, far_overlap=far), made.judged)
+        profile = profile_of(text, Path("some-cpu.yaml"))
+        assert [m.overlap.value if m.overlap else None for m in profile.memory] == [None, None, own and far]
 
 
 # --- timings -----------------------------------------------------------------------------------

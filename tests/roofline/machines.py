@@ -27,8 +27,15 @@ def q(value: float) -> Quantity:
     return Quantity(value, f"{value:g}", "test", "derived")
 
 
-def level(name: str, bandwidth: float, size: float | None = None, holds: Sequence[str] = BOTH) -> MemoryLevel:
-    return MemoryLevel(name, q(bandwidth), tuple(holds), q(size) if size is not None else None)
+def level(
+    name: str,
+    bandwidth: float,
+    size: float | None = None,
+    holds: Sequence[str] = BOTH,
+    overlap: float | None = None,
+) -> MemoryLevel:
+    own = q(overlap) if overlap is not None else None
+    return MemoryLevel(name, q(bandwidth), tuple(holds), q(size) if size is not None else None, overlap=own)
 
 
 def profile(
@@ -130,8 +137,10 @@ efficiencies = st.dictionaries(st.sampled_from([*(c.value for c in OpClass), "me
 def profiles(draw: st.DrawFn) -> Profile:
     """Any machine of one to three memory levels, nearest and smallest first."""
     limits = sorted(draw(st.lists(st.integers(1, 10**10), min_size=0, max_size=2)))
-    memory = [level(f"m{k}", draw(rates), size) for k, size in enumerate(limits)]
-    memory.append(level("last", draw(rates), draw(st.one_of(st.none(), st.integers(10**6, 10**11)))))
+    own = st.one_of(st.none(), st.floats(0, 1))
+    memory = [level(f"m{k}", draw(rates), size, overlap=draw(own)) for k, size in enumerate(limits)]
+    last = draw(st.one_of(st.none(), st.integers(10**6, 10**11)))
+    memory.append(level("last", draw(rates), last, overlap=draw(own)))
     peak = st.one_of(rates, st.tuples(rates, rates))
     return profile(
         peaks=draw(st.dictionaries(st.sampled_from(["float32", "float16", "int8", "int16"]), peak, min_size=1)),

@@ -185,6 +185,21 @@ def test_a_runtime_s_overlap_unless_another_is_given() -> None:
     assert machine(profile(overlap=0.25), 0.0).overlap == 0.0
 
 
+def test_levels_that_computing_hides_worse_have_an_overlap_of_their_own() -> None:
+    # 10 bytes of activations at 10 a second from the near level, 20 of weights at 5 from the far one
+    near = level("near", 10.0, 15, ["activations"])
+    far = level("far", 5.0, None, ["weights"], overlap=0.25)
+    machine_of_both = profile(memory=[near, far], overlap=0.75)
+    assert machine(machine_of_both).overlaps == {"far": 0.25}
+    time = Timer(machine(machine_of_both), 20).time(WORK)
+    assert time.overlap == pytest.approx((0.75 * 1 + 0.25 * 4) / (1 + 4))
+    assert time.times.expected_s == pytest.approx(600 / 100 + (1 - 0.75) * 1 + (1 - 0.25) * 4)
+    # the user's is for all
+    assert Timer(machine(machine_of_both, 1.0), 20).time(WORK).times.expected_s == pytest.approx(600 / 100)
+    # a kernel that moves nothing
+    assert Timer(machine(machine_of_both), 0).time(kernel(ops=600)).overlap == 0.75
+
+
 def test_a_calibration_in_another_type_widens_the_interval() -> None:
     calibrated = profile(interval=(0.9, 1.1))
     runtime = replace(calibrated.runtimes[0], grade="calibrated", dtype="int8")

@@ -257,10 +257,18 @@ class _Grouper:
         home = self._maker(unit.inputs[0])
         if home is None or home != self._latest_maker(unit) or self.groups[home].anchor != "Add":
             return None
-        if not shared and not self._only_read(unit.inputs[0], unit.nodes, home):
+        if not shared and not (unit.op == "LayerNormalization" and self._is_plain_sum(unit, home)):
             return None
         self.groups[home].anchor = unit.op
         return home
+
+    def _is_plain_sum(self, unit: Unit, home: int) -> bool:
+        """Whether only `unit` reads the sum, of two tensors of three equal axes: onnxruntime asks for that."""
+        if not self._only_read(unit.inputs[0], unit.nodes, home):
+            return False
+        added = next(m for m in self.groups[home].members if m.op == "Add")
+        shapes = [t.shape for i in added.inputs if (t := self.graph.tensors.get(i)) is not None]
+        return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0] or ()) == 3
 
     def _reduction(self, unit: Unit) -> int | None:
         """The element-wise kernel before a reduction, or the reduction before an element-wise unit."""

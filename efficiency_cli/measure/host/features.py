@@ -6,6 +6,7 @@ A kernel takes, with the rates of the machine at its peaks in compute_s and memo
     m = memory_s · slope[kind]
     start[kind] + max(c, m) + (1 − overlap) · min(c, m)
 
+Computing hides reading from caches better than from memory: the overlap is the mean of two, by the seconds of each.
 Slopes, halves and starts are unknown here and none for the rest of the program, which divides by efficiencies.
 """
 
@@ -41,7 +42,8 @@ class Unknown(Struct, frozen=True, order=True):
 class Term(Struct, frozen=True):
     """Kernels that are alike: `kind` tells their rate and start, `moving` how they move their data.
 
-    Seconds are at the machine's peaks, `starts` how often one starts, `sizes` those of its product, (0, 0, 0) without.
+    Seconds are at the machine's peaks, `starts` how often one starts, `sizes` those of its product, (0, 0, 0) without;
+    `far` is the share of the bytes' seconds that the furthest of several levels takes.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Term(Struct, frozen=True):
     memory_s: float
     starts: float
     sizes: tuple[int, int, int] = (0, 0, 0)
+    far: float = 0.0
 
 
 # terms with how often each occurs
@@ -70,7 +73,8 @@ def _term(time: KernelTime, unblocked: bool) -> Term:
     product = kernel.product
     sizes = (product.m, product.n, product.k) if product else (0, 0, 0)
     op_class = kernel.op_class.value
-    return Term(kind, moving, op_class, time.compute_s, time.memory_s, float(kernel.repeat), sizes)
+    # a plain profile's furthest level hides nothing, its others all
+    return Term(kind, moving, op_class, time.compute_s, time.memory_s, float(kernel.repeat), sizes, 1 - time.overlap)
 
 
 def _kinds(time: KernelTime, unblocked: bool) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Timed cases -> what each kind of kernel costs: robust least squares on logarithms, never above the peaks.
 
 What the cases tell nothing of stays where kinds of one type have it in common: a second fit is drawn to the medians
-of the first. How much computing and moving overlap is what explains the cases best. See `features` for the model.
+of the first. How much computing and moving overlap is what explains the cases best, first of all levels of memory
+together, then of the furthest. See `features` for the model.
 """
 
 from __future__ import annotations
@@ -35,11 +36,15 @@ Array = Any
 
 
 class Fitted(Struct, frozen=True):
-    """Values of the unknowns; `residuals` of the cases that were fitted (log measured / fitted), by name."""
+    """Values of the unknowns; `residuals` of the cases that were fitted (log measured / fitted), by name.
+
+    `far_overlap` is that of the furthest of several levels of memory.
+    """
 
     values: Mapping[Unknown, float]
     classes: Mapping[str, str]
     overlap: float
+    far_overlap: float
     residuals: Mapping[str, float]
 
     @property
@@ -71,19 +76,25 @@ def fit_host(rows: Mapping[str, Row], seconds: Mapping[str, float]) -> Fitted:
     """The fit to the cases in `seconds`. Deterministic."""
     names = sorted(name for name in seconds if name in rows)
     measured = np.log([seconds[n] for n in names])
-    fits = [_Problem([rows[n] for n in names], measured, overlap) for overlap in OVERLAPS]
-    best = min(fits, key=lambda f: f.loss)
+    of_names = [rows[n] for n in names]
+    alike = min((_Problem(of_names, measured, o, o) for o in OVERLAPS), key=_loss_of)
+    apart = [_Problem(of_names, measured, alike.overlap, far) for far in OVERLAPS if far != alike.overlap]
+    best = min([alike, *apart], key=_loss_of)
     residuals = dict(zip(names, map(float, measured - best.predicted(best.x)), strict=True))
     classes = {plain_kind(kind): t.op_class for n in names for t, _ in rows[n] for kind in (t.kind, t.moving)}
     values = {u: float(v) for u, v in zip(best.of, np.exp(best.x), strict=True)}
-    return Fitted(values, classes, best.overlap, residuals)
+    return Fitted(values, classes, best.overlap, best.far_overlap, residuals)
+
+
+def _loss_of(problem: _Problem) -> float:
+    return problem.loss
 
 
 class _Problem:
     """Unknowns on logarithms, kernels as rows of arrays. `x` is the solution, `loss` how much it leaves."""
 
-    def __init__(self, rows: Sequence[Row], measured: Array, overlap: float) -> None:
-        self.measured, self.overlap = measured, overlap
+    def __init__(self, rows: Sequence[Row], measured: Array, overlap: float, far_overlap: float) -> None:
+        self.measured, self.overlap, self.far_overlap = measured, overlap, far_overlap
         place: dict[Unknown, int] = {THE_RUN: 0}
         self._read(rows, place)
         self.of = list(place)
@@ -107,6 +118,8 @@ class _Problem:
         self.starts = np.array([t.starts for _, t, _ in terms])
         self.compute_s = np.array([t.compute_s for _, t, _ in terms])
         self.memory_s = np.array([t.memory_s for _, t, _ in terms])
+        far = np.array([t.far for _, t, _ in terms])
+        self.beside = 1 - self.overlap - (self.far_overlap - self.overlap) * far
         self.inverse = np.array([[1 / size if size else 0.0 for size in t.sizes] for _, t, _ in terms])
         self.start_at = np.array([at(True, START, t.kind) for _, t, _ in terms])
         self.compute_at = np.array([at(t.compute_s > 0, COMPUTE, t.kind) for _, t, _ in terms])
@@ -131,7 +144,7 @@ class _Problem:
 
     def _weights(self, compute: Array, memory: Array) -> tuple[Array, Array]:
         longer = compute >= memory
-        return np.where(longer, 1.0, 1 - self.overlap), np.where(longer, 1 - self.overlap, 1.0)
+        return np.where(longer, 1.0, self.beside), np.where(longer, self.beside, 1.0)
 
     def _total(self, x: Array, each: Array) -> Array:
         return math.exp(x[0]) + np.bincount(self.case, self.count * each, len(self.measured))

@@ -61,13 +61,14 @@ def channel_block(host: Host) -> int:
 
 
 def plain_text(about: About, peaks: Peaks) -> str:
-    """The machine with shares of one and kernels that start in no time."""
-    return "\n".join([*_machine(about, peaks), *_runtime(about, 0.0, "datasheet")]) + "\n"
+    """The machine with shares of one and kernels that start in no time; all levels but the furthest hide theirs."""
+    return "\n".join([*_machine(about, peaks, 0.0), *_runtime(about, 1.0, "datasheet")]) + "\n"
 
 
 def profile_text(about: About, peaks: Peaks, fitted: Fitted, judged: Judged) -> str:
     """The whole profile."""
-    lines = [*_machine(about, peaks), *_runtime(about, fitted.overlap, "measured")]
+    far = None if fitted.far_overlap == fitted.overlap else fitted.far_overlap
+    lines = [*_machine(about, peaks, far), *_runtime(about, fitted.overlap, "measured")]
     lines += _scale(judged)
     lines += _dispatch(fitted)
     lines += ["    efficiency:", *_shares(fitted, COMPUTE), f"      memory: {_number(1, 'derived')}"]
@@ -77,7 +78,7 @@ def profile_text(about: About, peaks: Peaks, fitted: Fitted, judged: Judged) -> 
     return "\n".join(lines) + "\n"
 
 
-def _machine(about: About, peaks: Peaks) -> Iterator[str]:
+def _machine(about: About, peaks: Peaks, far_overlap: float | None) -> Iterator[str]:
     host = about.host
     threads = f"{about.threads} thread{'s' if about.threads > 1 else ''}"
     yield f"# {about.id}: made by effcli calibrate --host. Measured again, numbers differ by what a machine is noisy."
@@ -98,6 +99,8 @@ def _machine(about: About, peaks: Peaks) -> Iterator[str]:
     yield "memory:"
     for level in peaks.levels:
         yield from _level(level)
+    if far_overlap is not None and len(peaks.levels) > 1:
+        yield f"    overlap: {_number(far_overlap, 'calibrated')}"
     yield "runtime: onnxruntime"
 
 

@@ -9,6 +9,9 @@ from efficiency_cli.graph.model import DType
 from efficiency_cli.measure.host.builder import Builder
 from efficiency_cli.measure.host.grid.case import Case, chain, length
 
+# bytes of weights that are more than caches hold
+_STREAMED = 384 << 20
+
 
 def cases() -> Iterator[Case]:
     yield from _products()
@@ -28,6 +31,8 @@ def _products() -> Iterator[Case]:
         yield Case(f"gemv {depth}x{width}", _classifier(1, depth, width), quick=depth == 2048)
     yield Case("gemv 9216x4096", _classifier(1, 9216, 4096))
     yield Case("gemm 128x768x8000", _classifier(128, 768, 8000))
+    for rows, depth, width in ((1, 768, 3072), (4, 1024, 1024), (16, 768, 3072), (64, 768, 768), (128, 768, 3072)):
+        yield Case(f"streamed gemm {rows}x{depth}x{width}", _streamed(rows, depth, width), quick=rows in (16, 128))
 
 
 def _gemm(rows: int, depth: int, width: int) -> Callable[[], Assembled]:
@@ -38,6 +43,12 @@ def _gemm(rows: int, depth: int, width: int) -> Callable[[], Assembled]:
         return b.dense(b.dense(x, width), depth)
 
     return lambda: chain(step, count, rows, depth)
+
+
+def _streamed(rows: int, depth: int, width: int) -> Callable[[], Assembled]:
+    """Products whose weights no cache keeps from one run to the next: they come from memory."""
+    count = max(1, _STREAMED // (8 * depth * width))
+    return lambda: chain(lambda b, x: b.dense(b.dense(x, width), depth), count, rows, depth)
 
 
 def _classifier(rows: int, depth: int, width: int) -> Callable[[], Assembled]:
