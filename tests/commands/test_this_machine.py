@@ -106,6 +106,18 @@ def test_timings_of_other_settings_are_not_gone_on_with(effcli, tmp_path):
     assert calibrate(effcli).code == 0
 
 
+@pytest.mark.usefixtures("onnxruntime")
+def test_a_case_whose_weights_are_much_of_the_free_memory_is_left_out(monkeypatch):
+    (case,) = (c for c in grid.cases() if c.name == "gemm 16x384x1536")
+    weights = sum(w.size for w in case.make().weights)
+    for free, runs in ((weights, False), (100 * weights, True)):
+        monkeypatch.setattr(microbench, "free_bytes", lambda free=free: free)
+        monkeypatch.setattr(microbench, "cases", lambda *_: [case])
+        kept = []
+        microbench.bench(microbench.Bench(1), keep=kept.append, quick=True)
+        assert {t.name for t in kept} == ({case.name} if runs else set())
+
+
 def test_without_onnxruntime(effcli, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     result = calibrate(effcli)

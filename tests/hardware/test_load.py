@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from efficiency_cli.errors import EffcliError, ProfileError, UsageError
 from efficiency_cli.hardware import load
 from efficiency_cli.hardware.build import build_profile
-from efficiency_cli.hardware.load import load_profile, parse_tree, profile_ids, profiles
+from efficiency_cli.hardware.load import load_profile, load_summary, parse_tree, profile_ids, profiles
 
 GOOD = """\
 schema_version: 1
@@ -288,3 +289,28 @@ def test_errors_are_errors_of_the_tool(tmp_path: Path) -> None:
         load_profile(write(tmp_path, "a: b"))
     with pytest.raises(UsageError):
         load_profile(write(tmp_path, GOOD), overrides=["clock=3 GB"])
+
+
+# --- summaries ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("id_", profile_ids())
+def test_a_summary_tells_what_the_whole_profile_tells(id_: str) -> None:
+    whole, summary = load_profile(id_), load_summary(id_)
+    own, told = whole.runtime(), summary.runtime()
+    assert replace(summary, runtimes=()) == replace(whole, runtimes=())
+    assert (told.id, told.name, told.grade, told.dtype) == (own.id, own.name, own.grade, own.dtype)
+
+
+def test_a_summary_passes_over_what_it_leaves_out_and_nothing_else(tmp_path: Path) -> None:
+    for old, new in (("{value: 50 %,", "{value: [1, {2: 3}],"), ("{value: 1000 cycles,", "{value: 1 apple,")):
+        path = write(tmp_path, GOOD.replace(old, new))
+        with pytest.raises(ProfileError):
+            load_profile(path)
+        assert load_summary(str(path)).runtime().name == "Fast 1"
+    for old, new in (("value: 4 OP/cycle", "value: 4 apples"), ("grade: datasheet", "grade: good")):
+        with pytest.raises(ProfileError):
+            load_summary(str(write(tmp_path, GOOD.replace(old, new))))
+    # a file that is no YAML is none in what is left out either
+    with pytest.raises(ProfileError):
+        load_summary(str(write(tmp_path, GOOD.replace("{value: 50 %,", "{value: 50 %,,"))))

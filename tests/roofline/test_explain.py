@@ -66,7 +66,9 @@ def assert_recomputes(explanation: Explanation) -> None:
         ("resnet50", "h100"),
         ("resnet50", "raspberry-pi-5"),
         ("resnet50", ""),
+        ("resnet50", "xeon-emerald-rapids"),
         ("bert_small", "a100"),
+        ("bert_small", "xeon-emerald-rapids"),
         ("decoder_kv", "rtx-4090"),
         ("decoder_kv", "cortex-m0plus"),
     ],
@@ -135,7 +137,9 @@ def test_bytes_are_those_that_cross_the_kernels_border() -> None:
 # --- where numbers are from --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hardware", ["cortex-m7", "a100", "ethos-u55", "apple-m2", "coral-edgetpu"])
+@pytest.mark.parametrize(
+    "hardware", ["cortex-m7", "a100", "ethos-u55", "apple-m2", "coral-edgetpu", "xeon-emerald-rapids"]
+)
 def test_every_number_of_a_profile_is_on_the_line_it_names(hardware: str) -> None:
     whole = sample(VWW, hardware)
     assert whole.machine is not None
@@ -158,6 +162,19 @@ def test_overrides_and_overlap_say_so() -> None:
     assert operands["clock"].source == "--set"
     assert (operands["overlap"].value, operands["overlap"].source) == (1.0, "--overlap")
     assert_recomputes(found)
+
+
+def test_a_level_s_own_overlap_is_a_line_and_the_user_s_is_for_all_levels() -> None:
+    # 102 MB of weights: more than the caches of that machine hold
+    whole = sample("resnet50", "xeon-emerald-rapids")
+    found = explain(whole, "/fc/Gemm")
+    (own,) = (o for o in term(found, "overlap").operands if o.symbol == "weight_overlap")
+    assert whole.machine is not None
+    assert (own.key, own.value) == ("memory.memory.overlap", whole.machine.overlaps["memory"])
+    given = explain(sample("resnet50", "xeon-emerald-rapids", overlap=0.5), "/fc/Gemm")
+    (overlap,) = (o for o in term(given, "expected_s").operands if o.symbol == "overlap")
+    assert (overlap.value, overlap.source) == (0.5, "--overlap")
+    assert_recomputes(given)
 
 
 def test_a_peak_that_stands_in_is_named() -> None:

@@ -90,3 +90,28 @@ def test_explained(tmp_path, model):
     text = repr(found)
     assert "rereads * reread_bytes / reread_bandwidth" in text
     assert str(STATE_BYTES) in text
+
+
+def test_what_is_read_again_is_hidden_as_well_as_the_level_that_it_comes_from(tmp_path, model):
+    path = tmp_path / "machine.yaml"
+    middle = """  middle:
+    size: {value: 64 KiB, source: here, kind: measured}
+    bandwidth: {value: 2 GB/s, source: here, kind: measured}
+    holds: [activations]
+    overlap: {value: 0.5, source: here, kind: measured}
+"""
+    text = PROFILE.format(near=STATE_BYTES - 1, machine="cpu").replace("  far:\n", f"{middle}  far:\n")
+    path.write_text(text, encoding="utf-8")
+    whole = estimate(model, load_profile(str(path)))
+    (time,) = whole.times
+    assert time.reread_level == "middle"
+    again, moved = (STEPS - 1) * STATE_BYTES / 2e9, time.kernel.read_bytes + time.kernel.written_bytes
+    total = WEIGHT_BYTES / 1e9 + again + moved / 4e9
+    assert time.overlap == pytest.approx(0.5 * again / total)
+    terms = {t.name: t for t in explain(whole, "cell").kernel.terms}
+    operands = {o.symbol: o.value for o in terms["overlap"].operands}
+    assert operands["weight_overlap"] == pytest.approx(0.5 * again / (WEIGHT_BYTES / 1e9 + again))
+    assert terms["overlap"].value == pytest.approx(
+        (operands["weight_overlap"] * time.weight_s + operands["activation_overlap"] * time.activation_s)
+        / time.memory_s
+    )
