@@ -136,7 +136,7 @@ def test_an_open_size_stops_and_prints_the_command(effcli, bert):
     result = effcli("analyze", bert)
     assert result.code == 2
     assert result.out == ""
-    assert f"effcli analyze {bert} --dim sequence=128" in result.err
+    assert f"effcli analyze {shlex.quote(str(bert))} --dim sequence=128" in result.err
 
 
 def test_the_command_that_is_printed_runs_and_is_the_one_that_was_given(effcli, bert, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import onnx
@@ -74,7 +75,7 @@ def test_without_a_phase_there_is_none(effcli, saved):
 def test_a_missing_context_names_this_command(effcli):
     result = effcli("explain", DECODER, "#3", "--phase", "decode")
     assert result.code == 2
-    assert f"hint: effcli explain {DECODER} '#3' --phase decode --context 128" in result.err
+    assert f"hint: effcli explain {shlex.quote(str(DECODER))} '#3' --phase decode --context 128" in result.err
 
 
 def test_taps_on_padding(effcli, saved):
