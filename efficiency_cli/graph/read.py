@@ -57,7 +57,7 @@ def read_model(
     if propose is not None:
         with names_checked(proto):
             interface = interface_of(proto.graph)
-        request = binding.with_sizes(request, interface, propose(interface))
+            request = binding.with_sizes(request, interface, propose(interface))
     return build(proto, path, file_bytes, request)
 
 

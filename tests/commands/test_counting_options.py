@@ -197,6 +197,16 @@ def test_a_wrong_phase(effcli, arguments, words):
     assert all(word in result.err for word in words), result.err
 
 
+def test_a_phase_of_a_model_whose_names_are_no_text(effcli, tmp_path):
+    # protobuf hands such names on as bytes
+    data = SAMPLE.read_bytes()
+    assert b"input_ids" in data
+    (tmp_path / "damaged.onnx").write_bytes(data.replace(b"input_ids", b"input\x80ids"))
+    result = effcli("analyze", "damaged.onnx", "--phase", "decode", "--context", "8")
+    assert (result.code, result.out) == (2, "")
+    assert "names that are not UTF-8 text" in result.err
+
+
 def test_no_phase_without_a_cache(effcli, saved):
     result = effcli("analyze", saved(PADDED), "--phase", "prefill", "--context", "8")
     assert result.code == 2
