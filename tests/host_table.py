@@ -1,6 +1,6 @@
 """The README's table of a machine that measured itself: networks timed here, and how far off a profile is on them.
 
-    python tests/host_table.py measure runs.json             times ../shared/models on one thread, with random weights
+    python tests/host_table.py measure runs.json [THREADS]   times ../shared/models on one thread, with random weights
     python tests/host_table.py table runs.json again.json this-machine.yaml
 
 `again.json` is a second measurement: what the machine itself differs by. Beside the profile are the textbook roofline
@@ -31,17 +31,17 @@ from efficiency_cli.measure.host.timing import Wanted, quantile
 from efficiency_cli.roofline.estimate import estimate
 
 _QUANTISED = re.compile(r"qdq|qop|dynq|nb4|nb8")
-_HOW = How(Settings(threads=1), Wanted(shortest_s=0.7, longest_s=3.0), random_weights=True, kernels=False)
+_LONG_ENOUGH = Wanted(shortest_s=0.7, longest_s=3.0)
 _NARROW = tuple(f"int8-{c}" for c in OP_CLASSES)
 Row = Mapping[str, Any]
 
 
-def measured() -> Iterator[Row]:
+def measured(threads: int) -> Iterator[Row]:
     """A row of a table of measurements for every model that onnxruntime runs."""
-    host = this_machine()
+    host, how = this_machine(), How(Settings(threads=threads), _LONG_ENOUGH, random_weights=True, kernels=False)
     for path in sorted(MODELS.glob("*.onnx")):
         try:
-            found = measure(read(path.name), host, _HOW)
+            found = measure(read(path.name), host, how)
         except EffcliError as error:
             print(f"{path.name}: {error.what}", file=sys.stderr)
             continue
@@ -50,7 +50,7 @@ def measured() -> Iterator[Row]:
             "family": path.name.split(".")[0],
             "runtime": "onnxruntime",
             "version": found.runtime_version,
-            "threads": 1,
+            "threads": threads,
             "dims": dict(found.model.dims),
             "measured_s": found.measured_s,
         }
@@ -97,7 +97,8 @@ def lines(rows: Sequence[Row], again: Sequence[Row], profile: Profile) -> Iterat
 
 if __name__ == "__main__":
     if sys.argv[1] == "measure":
-        Path(sys.argv[2]).write_text(json.dumps({"results": list(measured())}, indent=1), encoding="utf-8")
+        rows = list(measured(int(sys.argv[3]) if len(sys.argv) > 3 else 1))
+        Path(sys.argv[2]).write_text(json.dumps({"results": rows}, indent=1), encoding="utf-8")
     else:
         runs = [json.loads(Path(p).read_text(encoding="utf-8"))["results"] for p in sys.argv[2:4]]
         print("\n".join(lines(runs[0], runs[1], load_profile(sys.argv[4]))))

@@ -73,14 +73,15 @@ class Bench:
 
         b = Builder()
         x = b.input(REFERENCE, REFERENCE)
-        return self.runner(b.built(b.dense(x, REFERENCE, bias=False)))
+        # on one thread: the workers of a case spin on after its last run, and would be in the way of others
+        return self.runner(b.built(b.dense(x, REFERENCE, bias=False)), Settings(threads=1))
 
-    def runner(self, case: Assembled) -> Callable[[], object]:
+    def runner(self, case: Assembled, settings: Settings | None = None) -> Callable[[], object]:
         weights = [
             Absent(w.name, WEIGHTS, case.places[w.name], w.size, w.dims, w.dtype) for w in case.weights if w.size
         ]
         files: Mapping[str, Any] = random_files(weights, case.model, most_bytes=_MOST_WEIGHTS) if weights else {}
-        session = Session(case.data, self.settings, files=files, name="a case of the micro-benchmark")
+        session = Session(case.data, settings or self.settings, files=files, name="a case of the micro-benchmark")
         return session.runner(inputs_of(case.model))
 
     def evict(self) -> None:
