@@ -358,6 +358,7 @@ def _details(estimate: Estimate) -> list[Line]:
     costs = (
         Part(f"{runtime.id}"),
         Part(f"overlap {format_percent(machine.overlap)}"),
+        *(Part(f"with {level} {format_percent(own)}") for level, own in machine.overlaps.items()),
         Part(f"{format_time(runtime.kernel_s)} a kernel"),
         Part(f"{format_time(runtime.run_s)} a run"),
     )

@@ -25,7 +25,8 @@ from efficiency_cli.roofline.estimate import Estimate
 from efficiency_cli.roofline.latency import KernelTime
 from efficiency_cli.roofline.network import CountedNode, Kernel
 from efficiency_cli.roofline.report_data import kernel_of_node, parameters_of
-from efficiency_cli.roofline.terms import Operand, Term, time_terms, work_terms
+from efficiency_cli.roofline.terms import Operand, Term, work_terms
+from efficiency_cli.roofline.time_terms import time_terms
 
 
 class Crossing(Struct, frozen=True):

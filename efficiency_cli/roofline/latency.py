@@ -43,7 +43,8 @@ class KernelTime(Struct, frozen=True):
     of compute and memory wins (≥ 1; inf when the other is nothing). `weight_level` and
     `activation_level` say where its bytes come from; of its activations `spilled_bytes` are in
     `spill_level` instead, because the nearer one is full. What it reads again each step comes from
-    `reread_level`, where the nearest cache does not keep it.
+    `reread_level`, where the nearest cache does not keep it. `overlap` is the mean of those of its weights and of
+    its activations.
     """
 
     kernel: Kernel
@@ -66,6 +67,8 @@ class KernelTime(Struct, frozen=True):
     skipped_ops: int = 0
     reread_level: str = ""
     overlap: float = 1.0
+    weight_overlap: float = 1.0
+    activation_overlap: float = 1.0
 
 
 class Machine(Struct, frozen=True):
@@ -127,7 +130,9 @@ class Timer:
         profile, runtime = machine.profile, machine.runtime
         self.machine = machine
         self.weights_kept = weight_bytes, min(weight_bytes, read_bytes or weight_bytes)
-        self.weight_level, self.weight_cost = _resident(profile, *self.weights_kept)
+        self.weight_parts = _resident(profile, *self.weights_kept)
+        self.weight_level = self.weight_parts[0][0]
+        self.weight_cost = sum(cost for _, cost in self.weight_parts)
         self.scale = runtime.scale_factor
         self.levels = [m for m in profile.memory if "activations" in m.holds] or list(profile.memory[-1:])
         # each level, its size, whether it is a cache and holds weights as well, and the home without a spill
@@ -155,11 +160,7 @@ class Timer:
         bound = max(ideal_compute, weight_s + moved / home.level.bytes_per_s)
         size_use = _size_use(kernel, shares.half_size)
         compute_s = scale * ideal_compute / (shares.compute * use * size_use)
-        overlap = self.machine.overlap
-        if self.machine.overlaps:
-            overlap = self.mean_overlap(
-                (self.weight_level.name, weight_s), (reread.level, reread.seconds), (home.level.name, activation_s)
-            )
+        overlap, of_weights, of_activations = self._overlaps(kernel, home, reread)
         weight_s += reread.seconds
         memory_s = scale * (weight_s + activation_s) / share
         overhead_s = scale * shares.overhead_s * kernel.repeat
@@ -186,13 +187,28 @@ class Timer:
             skipped_ops=skipped_ops,
             reread_level=reread.level,
             overlap=overlap,
+            weight_overlap=of_weights,
+            activation_overlap=of_activations,
         )
 
-    def mean_overlap(self, *moved: tuple[str, float]) -> float:
-        """The overlap of what comes from levels (names) in so many seconds each."""
+    def _overlaps(self, kernel: Kernel, home: _Home, reread: _Reread) -> tuple[float, float, float]:
+        """Of all that the kernel moves, of its weights, of its activations."""
         usual, own = self.machine.overlap, self.machine.overlaps
-        total = sum(seconds for _, seconds in moved)
-        return sum(own.get(level, usual) * s for level, s in moved) / total if total else usual
+        if not own:
+            return usual, usual, usual
+        moved = kernel.read_bytes + kernel.written_bytes - home.spilled_bytes
+        weights = [(level.name, kernel.weight_bytes * cost) for level, cost in self.weight_parts]
+        weights.append((reread.level, reread.seconds))
+        activations = [(home.level.name, moved / home.level.bytes_per_s)]
+        activations.append((home.spill_level, home.spilled_bytes * home.spill_cost))
+
+        def mean(parts: Sequence[tuple[str, float]]) -> float:
+            each = [(own.get(level, usual), seconds) for level, seconds in parts if seconds]
+            if len({overlap for overlap, _ in each}) <= 1:
+                return each[0][0] if each else usual
+            return sum(overlap * seconds for overlap, seconds in each) / sum(seconds for _, seconds in each)
+
+        return mean([*weights, *activations]), mean(weights), mean(activations)
 
     def total(self, kernels: Sequence[KernelTime]) -> Times:
         """One run: all kernels and what starting it costs."""
@@ -302,8 +318,8 @@ def _size_use(kernel: Kernel, half: HalfSize | None) -> float:
     return 1.0 if half is None or product is None else half.utilization(product.m, product.n, product.k)
 
 
-def _resident(profile: Profile, weight_bytes: int, read_bytes: int) -> tuple[MemoryLevel, float]:
-    """The level the weights are in between runs, and the seconds a byte of them takes.
+def _resident(profile: Profile, weight_bytes: int, read_bytes: int) -> list[tuple[MemoryLevel, float]]:
+    """The levels the weights are in between runs, nearest first, and the seconds that a byte of them takes in each.
 
     A cache that cannot hold all that a run reads holds nothing of it when the next run asks again; a memory keeps
     what fits, and the rest comes from the next level.
@@ -312,11 +328,11 @@ def _resident(profile: Profile, weight_bytes: int, read_bytes: int) -> tuple[Mem
     for level, below in pairwise(holding):
         size = level.size_bytes
         if size is None or (read_bytes if profile.is_cache(level) else weight_bytes) <= size:
-            return level, 1 / level.bytes_per_s
+            return [(level, 1 / level.bytes_per_s)]
         if not profile.is_cache(level):
             kept = size / weight_bytes
-            return level, kept / level.bytes_per_s + (1 - kept) / below.bytes_per_s
-    return holding[-1], 1 / holding[-1].bytes_per_s
+            return [(level, kept / level.bytes_per_s), (below, (1 - kept) / below.bytes_per_s)]
+    return [(holding[-1], 1 / holding[-1].bytes_per_s)]
 
 
 def _bound_by(compute_s: float, memory_s: float, overhead_s: float) -> str:

@@ -84,7 +84,9 @@ HardwarePart = TypedDict(
         "grade": Annotated[
             Literal["datasheet", "calibrated", "measured"], Meta(description="how far to trust the times")
         ],
-        "overlap": Annotated[Fraction, Meta(description="1: compute and memory overlap; 0: they add up")],
+        "overlap": Annotated[
+            Fraction, Meta(description="1: compute and memory overlap; 0: they add up; levels may have their own")
+        ],
         "fusion": Annotated[
             list[str], Meta(description="what ran as one kernel, by pattern: the runtime's own, or --fusion's")
         ],

@@ -177,6 +177,36 @@ def test_a_level_s_own_overlap_is_a_line_and_the_user_s_is_for_all_levels() -> N
     assert_recomputes(given)
 
 
+def test_overlaps_of_what_two_levels_hold_recompute(tmp_path: Path) -> None:
+    """A core with so little SRAM that weights are split and activations spill."""
+    levels = """
+  near:
+    size: {value: 16 KiB, source: x, kind: derived}
+    bandwidth: {value: 4 GB/s, source: x, kind: derived}
+    holds: [weights, activations]
+  far:
+    bandwidth: {value: 1 GB/s, source: x, kind: derived}
+    holds: [weights, activations]
+    overlap: {value: 0.25, source: x, kind: derived}
+"""
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "schema_version: 1\nname: small\nclass: mcu\nsources: {x: made up}\n"
+        "compute: {int8: {matrix: {value: 1 GOP/s, source: x, kind: derived}}}\n"
+        f"memory:{levels}runtime: own\nruntimes:\n  own:\n    name: own\n    grade: datasheet\n"
+        "    overlap: {value: 0.75, source: x, kind: derived}\n",
+        encoding="utf-8",
+    )
+    whole = sample(VWW, str(path))
+    assert any(t.spilled_bytes and t.kernel.weight_bytes for t in whole.times)
+    for time in whole.times:
+        found = explain(whole, time.kernel.name)
+        assert_recomputes(found)
+        far_too = bool(time.kernel.weight_bytes or time.spilled_bytes)
+        assert (time.overlap < 0.75) is far_too
+        assert [t.value for t in terms_of(found) if t.name == "overlap"] == ([time.overlap] if far_too else [])
+
+
 def test_a_peak_that_stands_in_is_named() -> None:
     found = explain(sample("resnet50", "coral-edgetpu"), "/conv1/Conv")
     peak = next(o for o in term(found, "compute_s").operands if o.symbol == "peak")

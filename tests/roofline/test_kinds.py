@@ -54,20 +54,11 @@ def test_unsigned_weights_are_a_finer_kind():
 
 def kernel_of(tmp_path, nodes, x, **weights):
     """The one kernel of the network from x to y; weights are types and shapes."""
-    tensors = [
-        helper.make_tensor(
-            n,
-            t,
-            d,
-            bytes(
-                -(-math.prod(d) // 2)
-                if t == TensorProto.UINT4
-                else math.prod(d) * helper.tensor_dtype_to_np_dtype(t).itemsize
-            ),
-            raw=True,
-        )
-        for n, (t, d) in weights.items()
-    ]
+    tensors = []
+    for name, (dtype, dims) in weights.items():
+        bits = 4 if dtype == TensorProto.UINT4 else 8 * helper.tensor_dtype_to_np_dtype(dtype).itemsize
+        zeros = bytes(-(-math.prod(dims) * bits // 8))
+        tensors.append(helper.make_tensor(name, dtype, dims, zeros, raw=True))
     result = [helper.make_tensor_value_info("y", x[0], None)]
     graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", *x)], result, tensors)
     opset = [helper.make_opsetid("", 21)]

@@ -200,6 +200,17 @@ def test_levels_that_computing_hides_worse_have_an_overlap_of_their_own() -> Non
     assert Timer(machine(machine_of_both), 0).time(kernel(ops=600)).overlap == 0.75
 
 
+def test_what_a_memory_does_not_hold_has_the_overlap_of_the_next() -> None:
+    near, far = level("near", 10.0, 15, overlap=0.75), level("far", 5.0, overlap=0.25)
+    filled_by_software = replace(profile(memory=[near, far], overlap=1), machine_class="mcu")
+    # of 20 bytes of weights 15 are near, of 20 bytes alive 5 are far: 1.5 s and 1 s, 0.5 s and 1 s
+    time = Timer(machine(filled_by_software), 20).time(WORK, live_bytes=20)
+    assert (time.weight_s, time.activation_s) == (pytest.approx(2.5), pytest.approx(1.5))
+    assert time.weight_overlap == pytest.approx((0.75 * 1.5 + 0.25 * 1) / 2.5)
+    assert time.activation_overlap == pytest.approx((0.75 * 0.5 + 0.25 * 1) / 1.5)
+    assert time.overlap == pytest.approx((0.75 * 2 + 0.25 * 2) / 4)
+
+
 def test_a_calibration_in_another_type_widens_the_interval() -> None:
     calibrated = profile(interval=(0.9, 1.1))
     runtime = replace(calibrated.runtimes[0], grade="calibrated", dtype="int8")

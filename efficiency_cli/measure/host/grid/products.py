@@ -37,17 +37,16 @@ def _products() -> Iterator[Case]:
 
 def _gemm(rows: int, depth: int, width: int) -> Callable[[], Assembled]:
     weights = depth * width
-    count = max(1, length(2 * rows * weights, 0, 8 * weights) // 2)
-
-    def step(b: Builder, x: str) -> str:
-        return b.dense(b.dense(x, width), depth)
-
-    return lambda: chain(step, count, rows, depth)
+    return _pairs(rows, depth, width, max(1, length(2 * rows * weights, 0, 8 * weights) // 2))
 
 
 def _streamed(rows: int, depth: int, width: int) -> Callable[[], Assembled]:
     """Products whose weights no cache keeps from one run to the next: they come from memory."""
-    count = max(1, _STREAMED // (8 * depth * width))
+    return _pairs(rows, depth, width, max(1, _STREAMED // (8 * depth * width)))
+
+
+def _pairs(rows: int, depth: int, width: int, count: int) -> Callable[[], Assembled]:
+    """`count` times a product to `width` and one back."""
     return lambda: chain(lambda b, x: b.dense(b.dense(x, width), depth), count, rows, depth)
 
 
