@@ -14,6 +14,7 @@ import efficiency_cli as eff
 from efficiency_cli.errors import EffcliError, MissingDimension
 
 EDGE = Path(__file__).resolve().parents[2] / "shared" / "edge"
+# seconds of processor time: a busy machine is no fault of a model; the slowest takes one
 LIMIT_S = 5.0
 
 # sizes that an entry's text gives but its `bindings` do not
@@ -46,11 +47,11 @@ def of_kind(kind: str) -> list[Any]:
 
 def analysed(name: str) -> eff.Estimate:
     request = REQUESTS.get(name) or {"dims": entries()[name]["bindings"] or {}}
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         return eff.estimate(eff.read_model(str(EDGE / name), **request), eff.load_profile("cortex-m7"))
     finally:
-        assert time.perf_counter() - start < LIMIT_S
+        assert time.process_time() - start < LIMIT_S
 
 
 @pytest.mark.parametrize("name", of_kind("valid"))

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 IMPORTS = [sys.executable, "-c", "import onnx, click, rich.console, yaml"]
+LIGHT_IMPORTS = [sys.executable, "-c", "import click, yaml, msgspec"]
 
 
 class Cost(NamedTuple):
@@ -22,13 +23,16 @@ class Cost(NamedTuple):
     peak_kb: float
 
 
-def cost(command: Sequence[str], rounds: int = 7) -> Cost:
-    """The least time and the least peak memory of `rounds` fresh processes."""
+def costs(*commands: Sequence[str], rounds: int = 12) -> list[Cost]:
+    """The least time and the least peak memory of each command over `rounds` fresh processes.
+
+    The commands take turns: a machine that is slower for some seconds is so for all of them.
+    """
     # bytecode is compiled once, as any installed package's is
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPATH"] = str(ROOT)
-    runs = [_run(command, environment) for _ in range(rounds + 1)][1:]
-    return Cost(min(r.seconds for r in runs), min(r.peak_kb for r in runs))
+    runs = [[_run(command, environment) for command in commands] for _ in range(rounds + 1)][1:]
+    return [Cost(min(r.seconds for r in each), min(r.peak_kb for r in each)) for each in zip(*runs, strict=True)]
 
 
 # started by a small process of its own: a child's peak memory includes that of what it was forked from

@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 
 
 def main(models: list[str]) -> None:
@@ -22,14 +21,11 @@ def main(models: list[str]) -> None:
                 (os.POSIX_SPAWN_DUP2, nothing.fileno(), 1),
                 (os.POSIX_SPAWN_DUP2, errors.fileno(), 2),
             ]
-            start = time.monotonic()
             _, status, usage = os.wait4(os.posix_spawn(sys.executable, command, os.environ, file_actions=actions), 0)
-            wall_s = time.monotonic() - start
             errors.seek(0)
             said = {
                 "model": model,
                 "exit": os.waitstatus_to_exitcode(status),
-                "wall_s": wall_s,
                 "cpu_s": usage.ru_utime + usage.ru_stime,
                 # kilobytes on Linux, bytes on macOS
                 "bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),

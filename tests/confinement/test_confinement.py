@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes and l
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 EDGE = ROOT.parent / "shared" / "edge"
-# limits for what is corrupt
+# limits for what is corrupt; of processor time: a busy machine is no fault of theirs
 LIMIT_S = 5.0
 LIMIT_BYTES = 400 * 10**6
 SECRET = b"\x00\x00\x80\x3f" * 8  # eight ones
@@ -93,12 +93,9 @@ def test_corrupt_models_are_refused_soon_and_in_little_memory(tmp_path: Path) ->
     corrupt = [EDGE / name for name, kind in kinds().items() if kind == "corrupt"]
     found = run("measured_child.py", corrupt, tmp_path)
     assert len(found) == len(corrupt)
-    # a busy machine is no fault of theirs
-    again = [EDGE / name for name, said in found.items() if said["wall_s"] > LIMIT_S]
-    found |= run("measured_child.py", again, tmp_path)
     for name, said in found.items():
         assert said["exit"] == 2, name
-        assert said["wall_s"] <= LIMIT_S, name
+        assert said["cpu_s"] <= LIMIT_S, name
         assert said["bytes"] <= LIMIT_BYTES, name
         assert said["told"].startswith("error: "), name
         assert "Traceback" not in said["told"], name
