@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -83,6 +82,8 @@ def _failed(error: BaseException, debug: bool) -> int:
         discard_stdout()
         return ExitCode.OK
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         _show(EffcliError("interrupted"))

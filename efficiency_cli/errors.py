@@ -13,7 +13,6 @@ Errors are rendered and turned into exit codes in `cli.py` and nowhere else.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -72,6 +71,8 @@ class Inconclusive(EffcliError):
 
 def suggest(word: str, candidates: Iterable[str]) -> str:
     """The candidate that was probably meant, or '' (difflib ratio ≥ 0.6, case ignored)."""
+    import difflib  # only what is misspelled waits for it
+
     by_lower = {c.lower(): c for c in candidates}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[close[0]] if close else ""

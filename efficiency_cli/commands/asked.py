@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from efficiency_cli.commands.options import CountingOptions, ModelOptions, PhaseOptions
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from efficiency_cli.roofline.phases import Phase
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What was asked about the model, whatever the machine."""
 
     sizes: ModelOptions

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -58,8 +57,7 @@ class _Measured(values.Value):
         return path.strip(), seconds, time.strip()
 
 
-@dataclass(frozen=True)
-class _Machines:
+class _Machines(NamedTuple):
     """Which machines, as what."""
 
     hw: Sequence[str]
@@ -68,8 +66,7 @@ class _Machines:
     overrides: Sequence[str]
 
 
-@dataclass(frozen=True)
-class _Target:
+class _Target(NamedTuple):
     """Where the profile goes, and under which name; `path` None writes nothing."""
 
     path: str | None
@@ -174,7 +171,7 @@ def command(
     from efficiency_cli.reports.calibration import formats, notes_of, text_of
     from efficiency_cli.reports.validation import notes_of as assumptions_of
 
-    output = replace(output, top=top)
+    output = output._replace(top=top)
     if this_machine.host:
         given = {"--runs": tables, "--measured": measured, "--hw": machines.hw, "--runtime": machines.runtime}
         this_machine.check([*(name for name, value in given.items() if value), *(["--name"] if target.name else [])])

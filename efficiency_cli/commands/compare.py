@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -71,7 +70,7 @@ def command(
     from efficiency_cli.reports.comparison import formats, notes_of, text_of
 
     paths = found.models(models)
-    output = replace(output, top=_DEFAULT_TOP if top is None else top)
+    output = output._replace(top=_DEFAULT_TOP if top is None else top)
     targets = output.checked(formats, inputs=[*paths, *hardware.hw])
     running.check(paths, targets)
     question = asking.question(hardware, output)
@@ -79,7 +78,7 @@ def command(
     run.go(targets)
     told = _told(run, sort, only_matrix)
     others = [t for t in targets if t.format != STREAM]
-    whole = replace(output, top=top or 0)
+    whole = output._replace(top=top or 0)
     output.write(others, lambda t: text_of(t.format, told, (whole if t.format in ("csv", "json") else output).view(t)))
     output.notes([*run.unused(), *notes_of(told.comparison.answered)])
     return run.ended()

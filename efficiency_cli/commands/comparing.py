@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from efficiency_cli.commands import as_if, options, values
 from efficiency_cli.commands.analyze import with_runtime
@@ -84,8 +83,7 @@ class _Duration(values.Value):
         return seconds
 
 
-@dataclass(frozen=True)
-class Asking:
+class Asking(NamedTuple):
     """What is asked of every model."""
 
     dims: Sequence[tuple[str, int]]
@@ -94,7 +92,7 @@ class Asking:
     dtype: Sequence[tuple[str | None, ...]]
     weight_bits: str | None
     activation_bits: str | None
-    count: str
+    counted: str
     branch: str
     ops: str | None
 
@@ -114,11 +112,11 @@ class Asking:
         if not machines:
             hint = "name some: --hw cortex-m7,a100 or --hw all; list them: effcli hw list"
             raise UsageError("compare needs machines", hint=hint)
-        choices = Choices(self.count, self.branch)
+        choices = Choices(self.counted, self.branch)
         if self.ops is not None:
             from efficiency_cli.config.operators import read_operators
 
-            choices = Choices(self.count, self.branch, {}, read_operators(self.ops), self.ops)
+            choices = Choices(self.counted, self.branch, {}, read_operators(self.ops), self.ops)
         return Question(
             machines=tuple(with_runtime(machines, hardware.runtime, output)),
             runtime=hardware.runtime,
@@ -151,8 +149,7 @@ asked = gathered(
 )
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """Where the work is done, and whether it goes on from a file."""
 
     jobs: int | None

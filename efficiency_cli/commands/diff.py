@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -82,7 +81,7 @@ def command(
     from efficiency_cli.judge import diff as judged
     from efficiency_cli.reports.diff import formats, text_of
 
-    output = replace(output, top=top)
+    output = output._replace(top=top)
     targets = output.checked(formats, inputs=[before, after, *hardware.hw])
     setting = Setting(sizes, counting, phase, hardware)
     ours, theirs = _both(before, after, setting)
@@ -104,7 +103,7 @@ def _both(before: str, after: str, setting: Setting) -> tuple[Snapshot, Snapshot
         hardware = next(iter(saved.values())).hardware
         if hardware is not None:
             runtime = setting.hardware.runtime or hardware.runtime
-            setting = replace(setting, hardware=replace(setting.hardware, hw=(hardware.id,), runtime=runtime))
+            setting = setting._replace(hardware=setting.hardware._replace(hw=(hardware.id,), runtime=runtime))
     ours, theirs = (saved[path] if is_report[path] else _estimated(path, setting) for path in (before, after))
     return ours, theirs
 

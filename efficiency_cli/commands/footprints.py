@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any
 
 from efficiency_cli.commands.asked import Asked
@@ -51,10 +50,10 @@ class _Otherwise:
 
         sizes = self.asked.sizes
         if "batch" in change:
-            sizes = changed(sizes, batch=change["batch"])
+            sizes = sizes._replace(batch=change["batch"])
         if "shapes" in change:
             kept = [pair for pair in sizes.shapes if pair[0] not in change["shapes"]]
-            sizes = changed(sizes, shapes=[*kept, *change["shapes"].items()])
+            sizes = sizes._replace(shapes=[*kept, *change["shapes"].items()])
         phase = self.phase
         if phase is not None:
             phase = Phase(phase.name, change.get("context", phase.context))

@@ -71,8 +71,6 @@ def command(
     effcli measure model.onnx --random-weights --dim sequence=128
     effcli measure models/*.onnx --no-kernels -f json:runs.json
     """
-    from dataclasses import replace
-
     from efficiency_cli.measure.host.machine import this_machine
     from efficiency_cli.measure.host.measurement import How, notes_of
     from efficiency_cli.measure.host.session import Settings, library, provider_named
@@ -80,7 +78,7 @@ def command(
     from efficiency_cli.reports.measurement import formats, text_of
 
     library()
-    output = replace(output, top=top)
+    output = output._replace(top=top)
     targets = output.checked(formats, inputs=[*models, *hardware.hw])
     how = How(
         settings=Settings(provider=provider_named(provider), threads=threads or 0),

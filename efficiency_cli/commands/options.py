@@ -17,8 +17,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -51,8 +50,7 @@ def merged(option_name: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]
     return found
 
 
-@dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(NamedTuple):
     """Sizes of what a model leaves open, and types in place of those it has."""
 
     dims: Sequence[tuple[str, int]]
@@ -99,11 +97,10 @@ model = gathered("sizes", ModelOptions, [*_SIZES, *as_if.TYPES])
 stored_model = gathered("sizes", ModelOptions, _SIZES)
 
 
-@dataclass(frozen=True)
-class CountingOptions:
+class CountingOptions(NamedTuple):
     """How padding, control flow and operators of one's own count."""
 
-    count: str
+    counted: str
     branch: str
     trips: Sequence[tuple[str, int]]
     ops: str | None
@@ -124,7 +121,7 @@ class CountingOptions:
         for name in trips:
             if name not in loops:
                 raise _no_loop(name, loops)
-        found = Choices(self.count, self.branch, trips)
+        found = Choices(self.counted, self.branch, trips)
         if self.ops is not None:
             from efficiency_cli.config.operators import read_operators
 
@@ -145,6 +142,7 @@ def _no_loop(name: str, loops: Sequence[str]) -> UsageError:
 
 count = option(
     "--count",
+    "counted",
     type=values.OneOf("dense", "valid"),
     default="dense",
     show_default=True,
@@ -192,8 +190,7 @@ counting = gathered(
 )
 
 
-@dataclass(frozen=True)
-class HardwareOptions:
+class HardwareOptions(NamedTuple):
     """Which machines, and as what."""
 
     hw: Sequence[str]
@@ -234,8 +231,7 @@ class HardwareOptions:
                 raise UsageError(f"{name} needs a machine", hint=hint)
 
 
-@dataclass(frozen=True)
-class PhaseOptions:
+class PhaseOptions(NamedTuple):
     """Which phase of a decoder, with how many tokens."""
 
     phase: str | None
@@ -266,8 +262,7 @@ phase = gathered(
 )
 
 
-@dataclass(frozen=True)
-class MemoryOptions:
+class MemoryOptions(NamedTuple):
     """Whether memory is told in full, and in which order kernels run for that."""
 
     memory: bool

@@ -12,9 +12,8 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from efficiency_cli.commands.values import STDOUT, Target
 from efficiency_cli.errors import UsageError, did_you_mean
@@ -32,8 +31,7 @@ _PROSE = ("note: ", "FAIL: ")
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
-@dataclass(frozen=True)
-class OutputOptions:
+class OutputOptions(NamedTuple):
     """What to write where, and how much of it. `top` is 0 for all, None when not given."""
 
     targets: Sequence[Target]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from efficiency_cli.commands import options, values
 from efficiency_cli.commands.options import ModelOptions
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from efficiency_cli.measure.host.machine import Host
 
 
-@dataclass(frozen=True)
-class HostOptions:
+class HostOptions(NamedTuple):
     """What a calibration of this machine is asked for."""
 
     host: bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +127,7 @@ def command(
     """
     from efficiency_cli.reports.validation import formats, notes_of, text_of
 
-    output = replace(output, top=top)
+    output = output._replace(top=top)
     targets = output.checked(formats, inputs=[runs, *hardware.hw])
     groups = tuple(dict.fromkeys(by)) or (*DEFAULT_GROUPS, *(MORE_GROUPS if output.verbose else ()))
     refit = _refit(hold_out, prior, hardware)

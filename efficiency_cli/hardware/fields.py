@@ -6,6 +6,7 @@ overrides and the JSON Schema (`schema.py`) all walk the shapes that `shape_of` 
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 import typing
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from msgspec import NODEFAULT, Struct, structs
+from msgspec import Struct
 
 from efficiency_cli.hardware.tree import Node
 
@@ -148,16 +149,18 @@ def shape_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
 @cache
 def fields_of(cls: type[Struct]) -> Mapping[str, Field]:
     """The keys of a record in the order of its declaration, `Given` ones left out."""
-    hints = typing.get_type_hints(cls, include_extras=True)
+    # evaluated where they stand: a module of records does not postpone its annotations, which costs a start its time
+    hints = inspect.get_annotations(cls)
+    names = cls.__struct_fields__
+    without_default = len(names) - len(cls.__struct_defaults__)
     found = {}
-    for declared in structs.fields(cls):
-        hint = hints[declared.name]
+    for index, field in enumerate(names):
+        hint = hints[field]
         metadata = getattr(hint, "__metadata__", ())
         if _first(metadata, Given):
             continue
         key = _first(metadata, Key)
-        name = key.name if key else declared.name
-        required = declared.default is NODEFAULT and declared.default_factory is NODEFAULT
+        name = key.name if key else field
         doc = _first(metadata, str) or ""
-        found[name] = Field(name, declared.name, shape_of(hint), required, doc)
+        found[name] = Field(name, field, shape_of(hint), index < without_default, doc)
     return found

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from efficiency_cli.hardware.build import build_profile
 from efficiency_cli.hardware.inherit import InheritanceError
@@ -31,8 +31,7 @@ _SPARSE = re.compile(r"spars", re.IGNORECASE)
 _DENSE = re.compile(r"\bdense\b|without sparsity", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One mistake ("error") or doubt ("warning") at a place in a file."""
 
     level: str

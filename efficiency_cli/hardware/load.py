@@ -274,9 +274,22 @@ class _Reader:
         self.left_out = left_out  # keys of runtimes
 
     def read(self, data: bytes) -> tree.Node:
+        text = self._text(data)
+        try:
+            # None comes after the last one
+            return self._tree(iter(_events_of(text).get_event, None))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = self._place(mark) if mark else Place(self.file, 1, 1)
+            problem = " ".join(filter(None, (error.context, error.problem)))
+            raise UnreadableProfileError(place, f"not YAML: {problem}") from None
+        except yaml.reader.ReaderError:
+            place = self._control_character(text)
+            raise UnreadableProfileError(place, "a control character is not allowed") from None
+
+    def _tree(self, events: Iterator[Any]) -> tree.Node:
         stack: list[_Open] = []
         root: tree.Node | None = None
-        events = self._events(self._text(data))
         for event in events:
             kind = type(event)
             closed: tree.Node
@@ -321,21 +334,6 @@ class _Reader:
             line = data.count(b"\n", 0, error.start) + 1
             place = Place(self.file, line, error.start - data.rfind(b"\n", 0, error.start))
             raise UnreadableProfileError(place, "the file is not UTF-8 text") from None
-
-    def _events(self, text: str) -> Iterator[Any]:
-        try:
-            next_event, event = _events_of(text).get_event, None
-            while type(event) is not yaml.StreamEndEvent:
-                event = next_event()
-                yield event
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            place = self._place(mark) if mark else Place(self.file, 1, 1)
-            problem = " ".join(filter(None, (error.context, error.problem)))
-            raise UnreadableProfileError(place, f"not YAML: {problem}") from None
-        except yaml.reader.ReaderError:
-            place = self._control_character(text)
-            raise UnreadableProfileError(place, "a control character is not allowed") from None
 
     def _place(self, mark: Any) -> Place:
         return Place(self.file, mark.line + 1, mark.column + 1)

@@ -4,8 +4,6 @@ These structs are the profile format: the annotations say what a YAML may hold, 
 give the numbers the time model needs, in SI base units. One MAC is two operations everywhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any

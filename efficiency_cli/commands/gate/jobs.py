@@ -5,9 +5,8 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from efficiency_cli import __version__
 from efficiency_cli.commands.gate.setting import Setting
@@ -34,8 +33,7 @@ models:
       peak_ram: 256 KiB"""
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One model to estimate and judge; `error` where the config names what there is not."""
 
     path: str
@@ -44,8 +42,7 @@ class Job:
     error: EffcliError | None = None
 
 
-@dataclass(frozen=True)
-class Gate:
+class Gate(NamedTuple):
     """The command line; after `read` with its jobs and the baseline."""
 
     models: tuple[str, ...]
@@ -70,7 +67,7 @@ class Gate:
             raise self._no_budget(file)
         if accepting and not path:
             path = os.path.join(file.folder, FILE) if file else FILE
-        return replace(self, jobs=jobs, config=file, baseline_path=path, baseline=known, accepting=accepting)
+        return self._replace(jobs=jobs, config=file, baseline_path=path, baseline=known, accepting=accepting)
 
     def _baseline_path(self, file: ConfigFile | None, given: str | None) -> str:
         if given is not None:
@@ -131,14 +128,14 @@ class Gate:
         config, given = file.config, self.setting
         hw = tuple(given.hardware.hw) or (file.machines(entry) if entry else _default_machines(file))
         runtime = given.hardware.runtime or (entry.runtime if entry else "") or config.runtime or None
-        found = replace(given, hardware=replace(given.hardware, hw=hw, runtime=runtime), common=dict(config.dims))
+        found = given._replace(hardware=given.hardware._replace(hw=hw, runtime=runtime), common=dict(config.dims))
         if entry is None:
             return found
         named = {name for name, _ in given.sizes.dims}
         dims = (*given.sizes.dims, *((n, s) for n, s in entry.dims.items() if n not in named))
         batch = given.sizes.batch if given.sizes.batch is not None else entry.batch
         phase = given.phase if given.phase.phase else PhaseOptions(entry.phase or None, entry.context)
-        return replace(found, sizes=replace(given.sizes, dims=dims, batch=batch), phase=phase)
+        return found._replace(sizes=given.sizes._replace(dims=dims, batch=batch), phase=phase)
 
     def _no_budget(self, file: ConfigFile | None) -> UsageError:
         model = self.models[0] if self.models else "model.onnx"

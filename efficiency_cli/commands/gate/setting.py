@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from efficiency_cli.commands.asked import Asked
 from efficiency_cli.commands.options import CountingOptions, HardwareOptions, ModelOptions, PhaseOptions
@@ -14,18 +13,18 @@ if TYPE_CHECKING:
     from efficiency_cli.judge.snapshot import Snapshot
     from efficiency_cli.roofline.estimate import Estimate
 
+_NONE: Mapping[str, int] = {}
 Shots = list[tuple["Snapshot", "Estimate"]]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """What is asked of a model, and on which machines. `common` are sizes for those models that have them."""
 
     sizes: ModelOptions
     counting: CountingOptions
     phase: PhaseOptions
     hardware: HardwareOptions
-    common: Mapping[str, int] = field(default_factory=dict)
+    common: Mapping[str, int] = _NONE
 
     def shots(self, path: str, *, nodes: bool = False) -> Shots:
         """The model at `path` on each machine, once without any where none was named."""
@@ -56,7 +55,7 @@ class Setting:
             for name, size in self.common.items()
             if name not in given and (name in symbols or name.partition("[")[0] in declared)
         ]
-        return replace(self.sizes, dims=(*self.sizes.dims, *added))
+        return self.sizes._replace(dims=(*self.sizes.dims, *added))
 
     @property
     def told(self) -> str:
@@ -70,7 +69,7 @@ class Setting:
             ("--activation-bits", sizes.activation_bits),
             ("--phase", self.phase.phase),
             ("--context", self.phase.context),
-            ("--count", counting.count if counting.count != "dense" else None),
+            ("--count", counting.counted if counting.counted != "dense" else None),
             ("--branch", counting.branch if counting.branch != "max" else None),
             *(("--trip", f"{name}={count}") for name, count in counting.trips),
         ]

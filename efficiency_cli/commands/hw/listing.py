@@ -9,8 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from efficiency_cli.reports.escape import csv_cell, escaped, markdown_text, shown, signs
 
@@ -24,8 +23,7 @@ SCHEMA_VERSION = 1
 _GAP = "  "
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """A table twice: `cells` for reading (with `heads`), `rows` for programs, in base units."""
 
     heads: Sequence[str]
