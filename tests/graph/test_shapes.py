@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import NodeProto, helper
 from onnx_text import graph_of, parse, read
 
 from efficiency_cli.errors import UsageError
@@ -131,6 +131,45 @@ class TestArithmetic:
             assert tensor.shape == expected, form
             assert tensor.dtype is not None
             assert (tensor.value is None) == (tensor.dtype is DType.STRING), form
+
+
+class TestAlike:
+    """Nodes alike are inferred once, and only nodes alike."""
+
+    def test_a_repeated_block_is_inferred_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        inferred: list[str] = []
+        infer = walk.onnx.shape_inference.infer_node_outputs
+
+        def counting(schema: object, node: NodeProto, *rest: object, **more: object) -> object:
+            inferred.append(node.op_type)
+            return infer(schema, node, *rest, **more)
+
+        monkeypatch.setattr(walk.onnx.shape_inference, "infer_node_outputs", counting)
+        blocks = " ".join(f"s{k} = Shape(x{k}) r{k} = Reshape(x{k}, s{k}) x{k + 1} = Relu(r{k})" for k in range(20))
+        graph = graph_of(f"g (float[n, 3] x0) => (float[] x20) {{ {blocks} }}", dims={"n": 2})
+        assert graph.tensors["x20"].shape == (2, 3)
+        assert sorted(inferred) == ["Relu", "Reshape"]
+
+    @pytest.mark.parametrize(
+        ("first", "second", "shapes"),
+        [
+            ("Reshape(x, a)", "Reshape(x, b)", ((2, 12), (3, 8))),  # values
+            ("Transpose<perm = [1, 0, 2]>(r)", "Transpose<perm = [2, 1, 0]>(r)", ((3, 2, 4), (4, 3, 2))),
+            ("Concat<axis = 0>(r, r)", "Concat<axis = 0>(r, r, r)", ((4, 3, 4), (6, 3, 4))),
+            ("Slice(r, one, two, one)", "Slice(r, one, two, , one)", ((2, 1, 4), (1, 3, 4))),  # what is left out
+            ("Cast<to = 7>(r)", "Cast<to = 10>(r)", ((2, 3, 4), (2, 3, 4))),
+        ],
+    )
+    def test_what_differs_is_told_apart(
+        self, first: str, second: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    ) -> None:
+        text = f"""g (float[n, 12] x) => (float[] y, float[] z)
+            <int64[2] a = {{2, 12}}, int64[2] b = {{3, 8}}, int64[3] c = {{2, 3, 4}}, int64[1] one = {{1}},
+             int64[1] two = {{2}}> {{ r = Reshape(x, c) y = {first} z = {second} }}"""
+        graph = graph_of(text, dims={"n": 2})
+        assert (graph.tensors["y"].shape, graph.tensors["z"].shape) == shapes
+        if "Cast" in first:
+            assert (graph.tensors["y"].dtype, graph.tensors["z"].dtype) == (DType.INT64, DType.FLOAT16)
 
 
 class TestDeclared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 from efficiency_cli.errors import ModelError
 from efficiency_cli.graph.binding import MAX_RANK
-from efficiency_cli.graph.shapes import bounds, contrib, hazards, sequences
+from efficiency_cli.graph.shapes import alike, bounds, contrib, hazards, sequences
 from efficiency_cli.graph.shapes.control_flow import VISITORS
 from efficiency_cli.graph.shapes.needs import needed_values, shape_operands
 from efficiency_cli.graph.shapes.scope import (
@@ -46,6 +46,7 @@ class Walker:
         self.applied: set[str] = set()  # of `sizes`: those that said something that was not known
         self.notes: list[str] = []
         self.visits = 0
+        self.known: dict[Hashable, Sequence[TypeInfo | None]] = {}  # outputs of nodes like one that was met
         self.bounded_values = False
         # a version of more than 32 bits is one that onnx knows no operators of
         versions = {o.domain: max(0, min(o.version, _MAX_OPSET)) for o in model.opset_import}
@@ -164,20 +165,32 @@ class Walker:
         return TypeInfo(info.elem, dims, sequence=info.sequence)
 
     def _outputs(self, node: NodeProto, operands: Sequence[TypeInfo | None], scope: Scope) -> Sequence[TypeInfo | None]:
-        attributes = attributes_of(node)
         values = [scope.value_of(i) if i else None for i in node.input]
-        call = Call(attributes, operands, values, len(node.output))
+        key = alike.key_of(node, operands, values)
+        found = self.known.get(key) if key is not None else None
+        if found is None:
+            found = self._new_outputs(node, operands, values, scope)
+            if key is not None:
+                self.known[key] = found
+        return found
+
+    def _new_outputs(
+        self, node: NodeProto, operands: Sequence[TypeInfo | None], values: Sequence[Array | None], scope: Scope
+    ) -> Sequence[TypeInfo | None]:
+        call = Call(attributes_of(node), operands, values, len(node.output))
         rule = contrib.rule_for(node.domain, node.op_type) or sequences.rule_for(node.domain, node.op_type)
         if rule is not None:
             return _ruled(rule, call, node, scope)
         standard = contrib.standard_twin(node.domain, node.op_type)
-        inferred = self._infer_node(_renamed(node, standard) if standard else node, operands, scope)
+        inferred = self._infer_node(_renamed(node, standard) if standard else node, operands, values)
         bound = bounds.bound_for(node.op_type)
         if bound is None or all(_settled(i) for i in inferred if i is not None):
             return inferred
         return _ruled(bound, replace(call, inferred=inferred), node, scope)
 
-    def _infer_node(self, node: NodeProto, operands: Sequence[TypeInfo | None], scope: Scope) -> list[TypeInfo | None]:
+    def _infer_node(
+        self, node: NodeProto, operands: Sequence[TypeInfo | None], values: Sequence[Array | None]
+    ) -> list[TypeInfo | None]:
         """One node through onnx's own inference, with the small values that are known."""
         schema = _schema(node.op_type, "" if node.domain in STANDARD else node.domain, self.version(node))
         hazard = hazards.in_node(node)
@@ -189,11 +202,8 @@ class Walker:
             types = {i: o.proto() for i, o in zip(node.input, operands, strict=False) if i and o is not None}
         except (TypeError, ValueError) as error:  # a rule of ours took it from the attributes
             raise _contradiction(node, operands, "one of them is of a type or size that does not exist") from error
-        data = {}
-        for name in node.input:
-            value = scope.value_of(name) if name else None
-            if value is not None and name not in data:
-                data[name] = _tensor_of(value)
+        # a twin may have fewer operands than the node
+        data = {i: _tensor_of(v) for i, v in zip(node.input, values, strict=False) if v is not None}
         try:
             result = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=self.imports)
         except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
