@@ -149,8 +149,8 @@ def shape_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:
 @cache
 def fields_of(cls: type[Struct]) -> Mapping[str, Field]:
     """The keys of a record in the order of its declaration, `Given` ones left out."""
-    # evaluated where they stand: a module of records does not postpone its annotations, which costs a start its time
-    hints = inspect.get_annotations(cls)
+    # profile.py does not postpone its annotations: to evaluate texts takes a start longer than to read the profile
+    hints = inspect.get_annotations(cls, eval_str=True)
     names = cls.__struct_fields__
     without_default = len(names) - len(cls.__struct_defaults__)
     found = {}
