@@ -237,9 +237,12 @@ class PhaseOptions(NamedTuple):
     phase: str | None
     context: int | None
 
-    def __post_init__(self) -> None:
-        if self.context is not None and self.phase is None:
+    @classmethod
+    def given(cls, phase: str | None, context: int | None) -> PhaseOptions:
+        """Raises UsageError for a context of no phase."""
+        if context is not None and phase is None:
             raise UsageError("--context needs a phase", hint="name one: --phase prefill, or --phase decode")
+        return cls(phase, context)
 
     def chosen(self) -> Phase | None:
         from efficiency_cli.roofline.phases import Phase
@@ -249,7 +252,7 @@ class PhaseOptions(NamedTuple):
 
 phase = gathered(
     "phase",
-    PhaseOptions,
+    PhaseOptions.given,
     [
         option(
             "--phase",

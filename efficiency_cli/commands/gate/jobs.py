@@ -134,7 +134,7 @@ class Gate(NamedTuple):
         named = {name for name, _ in given.sizes.dims}
         dims = (*given.sizes.dims, *((n, s) for n, s in entry.dims.items() if n not in named))
         batch = given.sizes.batch if given.sizes.batch is not None else entry.batch
-        phase = given.phase if given.phase.phase else PhaseOptions(entry.phase or None, entry.context)
+        phase = given.phase if given.phase.phase else PhaseOptions.given(entry.phase or None, entry.context)
         return found._replace(sizes=given.sizes._replace(dims=dims, batch=batch), phase=phase)
 
     def _no_budget(self, file: ConfigFile | None) -> UsageError:
