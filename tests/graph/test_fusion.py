@@ -201,6 +201,7 @@ QUANTISED = [
     "Relu({a}) r{k} = QuantizeLinear(q{k}, half, i8) t{k} = DequantizeLinear(r{k}, half, i8)",
 ]
 DECIDING = frozenset({"qdq-units", "qdq-unsigned", "qdq-nhwc"})
+SPARING = frozenset({"casts", "layout", "transpose-pairs"})
 
 
 @st.composite
@@ -262,8 +263,9 @@ def test_no_pattern_changes_the_work_or_adds_bytes(g: Graph, patterns: set[str])
     assert sum(k.macs for k in fused) == sum(k.macs for k in raw)
     read = [{n for k in kernels for n in k.weights if g.tensors[n].kind is Kind.WEIGHT} for kernels in (raw, fused)]
     assert read[0] == read[1]
-    # Q and DQ that a runtime does not fuse are more work and bytes than plain counting has
-    alone = network.kernels(patterns & DECIDING)
+    # Q and DQ that a runtime does not fuse are more work and bytes than plain counting has, and those that read what
+    # it spares have readers of their own
+    alone = network.kernels(patterns & (DECIDING | SPARING))
     assert sum(k.ops for k in fused) == sum(k.ops for k in alone)
     assert len(fused) <= len(alone)
     assert sum(k.bytes_moved for k in fused) <= sum(k.bytes_moved for k in alone)

@@ -70,6 +70,13 @@ def test_int8_with_two_readers_stays_int8_which_x86_has_no_products_of() -> None
     assert kernels(two_readers("u")).count("Conv int8") == 2
 
 
+@pytest.mark.parametrize("through", ["a", "d", "d2"])
+def test_readers_in_floating_point_have_a_dq_each_also_past_a_cast_that_is_spared(through: str) -> None:
+    casts = "d = Cast<to = 1>(a) d2 = Cast<to = 1>(d) "
+    found = kernels(f"{q('x', 'a', 'h')}{casts}y = Tanh(a) y2 = Erf({through})", (*X86, "casts"))
+    assert sorted(found) == sorted([Q, DQ, "Tanh", "", "Erf"])  # a copy is none of the nodes
+
+
 def test_a_q_without_zero_point_or_that_leaves_stays_int8() -> None:
     a = "aq = QuantizeLinear(x, s, i) a = DequantizeLinear(aq, s, i) "
     outputs = "float[] y, int8[] aq"

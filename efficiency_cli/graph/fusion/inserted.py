@@ -18,6 +18,7 @@ from efficiency_cli.graph.roles import MICROSOFT
 
 _LEAST_RANK = 3
 _CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_SPARED = frozenset({"Cast", "Transpose"})
 # operators that take either layout, when all they read is in it
 _EITHER = (
     POINTWISE
@@ -53,10 +54,13 @@ def _copies(graph: Graph, execution: Execution) -> Iterator[Inserted]:
     """A DequantizeLinear for every reader in floating point but the first."""
     running = _dequantized(graph, execution)
     seen: set[str] = set(graph.outputs)
+    spared: dict[str, str] = {}  # what a node that is spared makes -> what it reads
     for k, node in enumerate(graph.nodes if running else ()):
         if k in execution.dtype or node.graphs or execution.absorbed.get(k, VIEW) != VIEW:
+            if node.op in _SPARED and has_ends(node):
+                spared[node.outputs[0]] = spared.get(node.inputs[0], node.inputs[0])
             continue
-        for slot, name in enumerate(node.inputs):
+        for slot, name in enumerate(spared.get(i, i) for i in node.inputs):
             if name in running and name in seen:
                 source = execution.resolve(running[name].inputs[0])
                 yield _converted(graph, running[name], source, f"for {node.name} {slot}", k)
