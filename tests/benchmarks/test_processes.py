@@ -10,7 +10,7 @@ from typing import Any
 
 import networks
 import pytest
-from conftest import IMPORTS, LIGHT_IMPORTS, Cost, costs, effcli
+from costs import IMPORTS, LIGHT_IMPORTS, Cost, costs, effcli
 
 # 3 s for 20,000 nodes where importing all libraries takes 0.25 s;
 # 0.25 s to start where importing the light ones takes 0.08

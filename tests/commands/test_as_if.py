@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from conftest import SAMPLES
 
 from efficiency_cli.commands import as_if
 from efficiency_cli.graph import retype
 
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 FLOAT = SAMPLES / "ad_autoencoder_float.onnx"
 # 640-128-128-128-128-8-128-128-128-128-640, as samples/README.md has it
 LAYERS = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640)

@@ -10,15 +10,18 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT, SAMPLES
 
 from efficiency_cli.commands import as_if, comparing
 from efficiency_cli.commands import compare as command
 from efficiency_cli.judge import batch, rank
 from efficiency_cli.reports import comparison
 from efficiency_cli.reports.grid import cell_width
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "samples"
 
 VWW = SAMPLES / "vww_mobilenetv1_int8.onnx"
 KWS = SAMPLES / "kws_dscnn_int8.onnx"
