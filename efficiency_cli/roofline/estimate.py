@@ -20,7 +20,7 @@ from efficiency_cli.graph.model import Model
 from efficiency_cli.graph.receptive_field import Field, receptive_fields
 from efficiency_cli.hardware.profile import Profile
 from efficiency_cli.roofline.energy import Joules, energy_interval, kernel_energy
-from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times, outside_calibration
+from efficiency_cli.roofline.latency import KernelTime, Machine, Timer, Times, open_s, outside_calibration
 from efficiency_cli.roofline.memory import Fit, LiveSet, fit
 from efficiency_cli.roofline.network import Kernel, Network
 from efficiency_cli.roofline.phases import Generation
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _INDEX_TYPES = frozenset({"int64", "int32", "bool", "string"})
 # sizes that depend on data are told one by one up to this many
 SHOWN_SIZES = 3
+# of the expected time: less for sizes that data decide is not told
+_LEAST_TOLD = 0.01
 
 
 class TimeShare(Struct, frozen=True):
@@ -218,6 +220,7 @@ def _timed(base: Estimate, machine: Machine) -> Estimate:
             *_substituted(times),
             *_refused(base.network, machine),
             *_uncalibrated(machine, base.dtype),
+            *_open(times, latency),
         ),
     )
 
@@ -270,6 +273,15 @@ def _uncalibrated(machine: Machine, dtype: str) -> list[str]:
         return []
     calibrated = machine.runtime.dtype
     return [f"the runtime is calibrated on {calibrated} networks, this one is {dtype}: a wide interval is stated"]
+
+
+def _open(times: Sequence[KernelTime], latency: Times) -> list[str]:
+    """How much of the time is for the largest that sizes can be."""
+    share = open_s(times) / latency.expected_s if latency.expected_s else 0.0
+    if share < _LEAST_TOLD:
+        return []
+    said = "of the expected time is for sizes that depend on data, at their most; `lower` is without it"
+    return [f"{100 * share:.0f} % {said}"]
 
 
 def _assumed(network: Network) -> tuple[str, ...]:

@@ -7,7 +7,8 @@
 
 The overlap is the runtime's. Where levels have their own, a kernel's is their mean, by the seconds that each takes.
 
-`bound` is the textbook roofline, max(operations/peak, Σ bytes/bandwidth): no direct algorithm is faster.
+`bound` is the textbook roofline, max(operations/peak, Σ bytes/bandwidth): no direct algorithm is faster. Where data
+decide a size, and the counts are for the largest, `bound` is nothing and `lower` what the kernel costs to start.
 Skipped are the products with all-zero channels, on a runtime that drops those.
 """
 
@@ -168,7 +169,7 @@ class Timer:
         expected = winner + (1 - overlap) * loser + overhead_s
         return KernelTime(
             kernel=kernel,
-            times=self.interval(bound, expected),
+            times=self.interval(bound, expected) if not kernel.at_most else self.interval(0.0, expected, overhead_s),
             compute_s=compute_s,
             memory_s=memory_s,
             overhead_s=overhead_s,
@@ -214,13 +215,18 @@ class Timer:
         """One run: all kernels and what starting it costs."""
         bound = sum(k.times.bound_s for k in kernels)
         expected = sum(k.times.expected_s for k in kernels) + self.scale * self.machine.runtime.run_s
-        return self.interval(bound, expected)
+        left_open = open_s(kernels)
+        return self.interval(bound, expected, expected - left_open if left_open else None)
 
-    def interval(self, bound: float, expected: float) -> Times:
-        """bound ≤ lower ≤ expected ≤ upper, by the runtime's factors on the expected time."""
+    def interval(self, bound: float, expected: float, least: float | None = None) -> Times:
+        """bound ≤ lower ≤ expected ≤ upper, by the runtime's factors on the expected time.
+
+        `least` of the expected time are taken whatever the data; all of it unless given.
+        """
         # an efficiency of 1 leaves expected = bound up to rounding; a scale below 1 may leave it under the bound
         expected = max(expected, bound)
-        return Times(bound, max(bound, expected * self.low), expected, expected * self.high)
+        lower = (expected if least is None else least) * self.low
+        return Times(bound, max(bound, lower), expected, expected * self.high)
 
     def _peak(self, dtype: str, unit: str) -> tuple[float, str]:
         key = (dtype, unit)
@@ -283,6 +289,11 @@ class Timer:
             if touched // repeat + shared <= size:
                 return home
         return self._homes[-1][-1]
+
+
+def open_s(kernels: Sequence[KernelTime]) -> float:
+    """The seconds of the expected time for what data decide the size of: it may be less, down to nothing."""
+    return sum(k.times.expected_s - k.overhead_s for k in kernels if k.kernel.at_most)
 
 
 class _Reread(Struct, frozen=True):

@@ -72,7 +72,7 @@ class Kernel(Struct, frozen=True):
     `reads` and `writes` are the activations crossing its boundary: a tensor's key in the whole model
     -> bytes in one run. `weights` are the constants it reads, by their name in its graph. `variant`,
     `product` and `reread` are those of the node that decides its class. `unsigned`: it computes in integers, and
-    with unsigned weights.
+    with unsigned weights. `at_most`: data decide the size of something it works on, and the counts are for the largest.
     """
 
     index: int
@@ -96,6 +96,7 @@ class Kernel(Struct, frozen=True):
     product: Product | None = None
     reread: Reread | None = None
     unsigned: bool = False
+    at_most: bool = False
 
     @property
     def operator(self) -> str:
@@ -352,6 +353,7 @@ def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
         product=works[anchor].product,
         reread=works[anchor].reread,
         unsigned=integer and stored is not None and compute_type(stored) is not stored,
+        at_most=any(scope.graph.tensors[n].bounded for node in nodes for n in (*node.inputs, *node.outputs) if n),
     )
 
 

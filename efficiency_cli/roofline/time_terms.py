@@ -207,14 +207,19 @@ class _Builder:
         self.add("overhead_s", "s", time.overhead_s, f"{self.scaled}dispatch * repeat" if found is not None else "0")
         self._overlap()
         sum_s = "max(compute_s, memory_s) + (1 - overlap) * min(compute_s, memory_s) + overhead_s"
-        if time.times.expected_s == time.times.bound_s and machine.runtime.scale_factor < 1:
+        if time.kernel.at_most:
+            self.add("expected_s", "s", time.times.expected_s, sum_s)
+            self.add("bound_s", "s", 0.0, "0")
+        elif time.times.expected_s == time.times.bound_s and machine.runtime.scale_factor < 1:
             self.add("bound_s", "s", time.times.bound_s, self._bound())
             self.add("expected_s", "s", time.times.expected_s, f"max(bound_s, {sum_s})")
         else:
             self.add("expected_s", "s", time.times.expected_s, sum_s)
             self.add("bound_s", "s", time.times.bound_s, self._bound())
         self._interval()
-        self.add("lower_s", "s", time.times.lower_s, "max(bound_s, expected_s * interval_lower)")
+        # where data decide a size, the counts are for the largest, and the least is to start the kernel
+        lower = "overhead_s * interval_lower" if time.kernel.at_most else "max(bound_s, expected_s * interval_lower)"
+        self.add("lower_s", "s", time.times.lower_s, lower)
         self.add("upper_s", "s", time.times.upper_s, "expected_s * interval_upper")
 
     def _dispatch(self, runtime: Runtime) -> tuple[str, Quantity | None]:

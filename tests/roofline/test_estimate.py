@@ -107,6 +107,23 @@ def test_sizes_that_depend_on_data_are_named_once() -> None:
     assert eff.estimate(read(text, dims={"i[1]": 5})).assumptions == ()
 
 
+def test_the_interval_reaches_down_to_the_time_without_sizes_that_data_decide() -> None:
+    text = (
+        "g (float[400,300] x) => (float[] y, int64[] z) { y = Relu(x)  i = NonZero(x)  t = Transpose(i)  z = Neg(t) }"
+    )
+    machine = eff.load_profile("xeon-emerald-rapids")
+    largest, given = (eff.estimate(read(text, dims=dims), machine) for dims in ({}, {"i[1]": 120_000}))
+    assert [k.at_most for k in largest.kernels] == [False, True, True, True]
+    assert not any(k.at_most for k in given.kernels)
+    assert largest.latency.expected_s == pytest.approx(given.latency.expected_s)
+    assert largest.latency.lower_s < 0.9 * given.latency.lower_s
+    assert largest.latency.bound_s == given.times[0].times.bound_s
+    assert largest.assumptions[-1].endswith(
+        "% of the expected time is for sizes that depend on data, at their most; `lower` is without it"
+    )
+    assert given.assumptions == ()
+
+
 def test_many_sizes_that_depend_on_data_are_summed_up() -> None:
     nodes = " ".join(f"i{k} = NonZero(x)" for k in range(6))
     text = f"g (float[4] x) => ({', '.join(f'int64[] i{k}' for k in range(6))}) {{ {nodes} }}"

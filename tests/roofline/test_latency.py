@@ -168,6 +168,17 @@ def test_a_run_is_its_kernels_and_its_start() -> None:
     assert (total.lower_s, total.upper_s) == (pytest.approx(0.8 * 20), pytest.approx(1.5 * 20))
 
 
+def test_what_data_decide_the_size_of_may_take_nothing_but_its_start() -> None:
+    timer, times = run(profile(run_s=7.0, kernel_s=0.5, interval=(0.8, 1.5)), [WORK, replace(WORK, at_most=True)])
+    sure, largest = (t.times for t in times)
+    assert largest.expected_s == sure.expected_s == pytest.approx(6.5)
+    assert (largest.bound_s, largest.lower_s) == (0, pytest.approx(0.8 * 0.5))
+    assert largest.upper_s == sure.upper_s
+    total = timer.total(times)
+    assert (total.bound_s, total.expected_s, total.upper_s) == (6, pytest.approx(20), pytest.approx(1.5 * 20))
+    assert total.lower_s == pytest.approx(0.8 * (7 + 6.5 + 0.5))
+
+
 def test_without_an_interval_it_is_a_wide_one() -> None:
     times = timed(kernel(ops=600, read=60), overlap=0).times
     low, high = DEFAULT_INTERVAL
