@@ -128,6 +128,7 @@ class Scope(Struct, frozen=True):
     repeat: int
     keys: Mapping[str, str]  # captured tensor -> its key in the whole model
     inner: Mapping[int, tuple[Scope, ...]]
+    at_most: bool = False  # whether data decide the size of any of its tensors
 
 
 class Network:
@@ -163,7 +164,8 @@ class Network:
                 )
         works = tuple(self._work(node, graph) for node in graph.nodes)
         captured = {n: keys[n] for n in graph.captured if n in keys}
-        return Scope(graph, execution, works, path, repeat, captured, inner)
+        at_most = any(t.bounded for t in graph.tensors.values())
+        return Scope(graph, execution, works, path, repeat, captured, inner, at_most)
 
     def _work(self, node: Node, graph: Graph) -> Work:
         work = self.dense_work(node, graph)
@@ -353,7 +355,8 @@ def _kernel(index: int, scope: Scope, fused: Group) -> Kernel:
         product=works[anchor].product,
         reread=works[anchor].reread,
         unsigned=integer and stored is not None and compute_type(stored) is not stored,
-        at_most=any(scope.graph.tensors[n].bounded for node in nodes for n in (*node.inputs, *node.outputs) if n),
+        at_most=scope.at_most
+        and any(scope.graph.tensors[n].bounded for node in nodes for n in (*node.inputs, *node.outputs) if n),
     )
 
 
