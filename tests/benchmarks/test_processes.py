@@ -12,10 +12,9 @@ import networks
 import pytest
 from costs import IMPORTS, LIGHT_IMPORTS, Cost, costs, effcli
 
-# 3 s for 20,000 nodes where importing all libraries takes 0.21 s;
-# 0.25 s to start where importing the light ones takes 0.08
-MOST_TIMES_IMPORTS = 14
-MOST_TIMES_LIGHT_IMPORTS = 3
+# as asked, on a machine that does nothing else; the ratios are for others
+MOST_S_OF_20000_NODES = 3
+MOST_S_TO_START = 0.25
 
 
 def record(benchmark: Any, measured: Cost, **figures: float) -> None:
@@ -56,7 +55,7 @@ def test_graphs_of_20000_and_40000_nodes(benchmark: Any, folder: Path) -> None:
     base, one, two = costs(IMPORTS, *commands, rounds=6)
     times = one.seconds / base.seconds
     record(benchmark, one, times_imports=times, large_to_small=two.seconds / one.seconds)
-    assert times <= MOST_TIMES_IMPORTS
+    assert one.seconds <= MOST_S_OF_20000_NODES
     assert two.seconds / one.seconds <= 2.3
 
 
@@ -65,4 +64,4 @@ def test_start_up(benchmark: Any, arguments: tuple[str, ...]) -> None:
     base, ours = costs(LIGHT_IMPORTS, effcli(*arguments), rounds=20)
     times = ours.seconds / base.seconds
     record(benchmark, ours, times_light_imports=times)
-    assert times <= MOST_TIMES_LIGHT_IMPORTS
+    assert ours.seconds <= MOST_S_TO_START

@@ -56,9 +56,10 @@ def _copies(graph: Graph, execution: Execution) -> Iterator[Inserted]:
     seen: set[str] = set(graph.outputs)
     spared: dict[str, str] = {}  # what a node that is spared makes -> what it reads
     for k, node in enumerate(graph.nodes if running else ()):
-        if k in execution.dtype or node.graphs or execution.absorbed.get(k, VIEW) != VIEW:
-            if node.op in _SPARED and has_ends(node):
-                spared[node.outputs[0]] = spared.get(node.inputs[0], node.inputs[0])
+        absorbed = execution.absorbed.get(k, VIEW) != VIEW
+        if absorbed and node.op in _SPARED and has_ends(node):
+            spared[node.outputs[0]] = spared.get(node.inputs[0], node.inputs[0])
+        if absorbed or k in execution.dtype or node.graphs:
             continue
         for slot, name in enumerate(spared.get(i, i) for i in node.inputs):
             if name in running and name in seen:
